@@ -1,0 +1,73 @@
+"""Gumbel noise from a counter: a pure function of (seed, stream, token, class).
+
+No generator is read or advanced, so the noise is the same in every process, on every device and at
+every batch position, and a kernel may compute any element of it by itself.
+
+The hash is a 32-bit integer mixer of two multiply–xorshift rounds (constants by C. Wellons,
+"hash-prospector", public domain), applied once to the token and once to the class.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_GOLDEN_RATIO = 0x9E3779B9
+_MASK = 0xFFFFFFFF
+
+
+def seeded_gumbel(
+    tokens: int, classes: int, *, seed: int, stream: int, device: torch.device | str = "cpu"
+) -> Tensor:
+    """Standard Gumbel noise, a pure function of its arguments.
+
+    Args:
+        tokens: number of rows; row t depends on t, not on the number of rows.
+        classes: number of columns; column c depends on c, not on the number of columns.
+        seed: any integer; its low 64 bits count.
+        stream: tells apart draws under one seed (the index of a block in the network).
+
+    Returns:
+        float32 ``(tokens, classes)``, finite.
+    """
+    key = _mix_int(_mix_int(seed & _MASK) ^ _mix_int((seed >> 32) & _MASK) ^ stream)
+    token = torch.arange(tokens, dtype=torch.int32, device=device)
+    token = _mix(_mix(token + _GOLDEN_RATIO_SIGNED) ^ _signed(key))
+    column = torch.arange(classes, dtype=torch.int32, device=device) * _GOLDEN_RATIO_SIGNED
+    bits = _mix(token.unsqueeze(1) + column)
+    # 23 bits and a half: exact in float32 and strictly inside (0, 1), so both logarithms are finite
+    uniform = (_shift_right(bits, 9).float() + 0.5) * 2.0**-23
+    return uniform.log_().neg_().log_().neg_()
+
+
+def _signed(x: int) -> int:
+    """The int32 with the bits of an unsigned 32-bit integer."""
+    x &= _MASK
+    return x - (1 << 32) if x >= 1 << 31 else x
+
+
+_GOLDEN_RATIO_SIGNED = _signed(_GOLDEN_RATIO)
+_MULTIPLIERS = (0x7FEB352D, 0x846CA68B)
+
+
+def _mix_int(x: int) -> int:
+    """:func:`_mix` of one Python integer."""
+    x ^= x >> 16
+    x = (x * _MULTIPLIERS[0]) & _MASK
+    x ^= x >> 15
+    x = (x * _MULTIPLIERS[1]) & _MASK
+    return x ^ (x >> 16)
+
+
+def _mix(x: Tensor) -> Tensor:
+    """Bijective mixer of int32; products wrap around."""
+    x = x ^ _shift_right(x, 16)
+    x = x * _signed(_MULTIPLIERS[0])
+    x = x ^ _shift_right(x, 15)
+    x = x * _signed(_MULTIPLIERS[1])
+    return x ^ _shift_right(x, 16)
+
+
+def _shift_right(x: Tensor, bits: int) -> Tensor:
+    """Logical right shift of int32 (``>>`` copies the sign bit)."""
+    return (x >> bits) & ((1 << (32 - bits)) - 1)

@@ -1,0 +1,123 @@
+"""What a backend of the selective scan is, and how one is chosen."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+# A child of BasicSR's logger, so that the line reaches the log file of a training run.
+logger = logging.getLogger("basicsr.mambair")
+
+
+class BackendUnavailableError(RuntimeError):
+    """A backend was asked for by name and cannot run on this machine or device."""
+
+
+class ScanInputs(NamedTuple):
+    """Arguments of a scan in token-major layout; any strides.
+
+    ``u``, ``delta`` are ``(B, L, D)``, ``A`` is ``(D, N)``, ``B``, ``C`` are ``(B, L, G, N)``,
+    ``D`` and ``delta_bias`` are ``(D,)`` or ``None``.
+    """
+
+    u: Tensor
+    delta: Tensor
+    A: Tensor
+    B: Tensor
+    C: Tensor
+    D: Tensor | None
+    delta_bias: Tensor | None
+
+    def validate(self) -> None:
+        """Raises ``ValueError`` naming the first argument whose shape does not fit."""
+        if self.u.ndim != 3:
+            raise ValueError(f"selective_scan: u must have 3 dimensions, got {self.u.ndim}")
+        if self.u.shape[1] == 0:
+            raise ValueError("selective_scan: u has no tokens")
+        if self.A.ndim != 2:
+            raise ValueError(f"selective_scan: A must be (channels, d_state), got {self.A.ndim}-d")
+        batch, length, channels = self.u.shape
+        d_state = self.A.shape[1]
+        groups = self.B.shape[2] if self.B.ndim == 4 else 1
+        expected = {
+            "delta": (batch, length, channels),
+            "A": (channels, d_state),
+            "B": (batch, length, groups, d_state),
+            "C": (batch, length, groups, d_state),
+            "D": (channels,),
+            "delta_bias": (channels,),
+        }
+        for name, shape in expected.items():
+            tensor = getattr(self, name)
+            if tensor is not None and tuple(tensor.shape) != shape:
+                raise ValueError(
+                    f"selective_scan: {name} is {tuple(tensor.shape)} where u {tuple(self.u.shape)}"
+                    f" and A {tuple(self.A.shape)} ask for {shape} (token-major)"
+                )
+        if groups == 0 or channels % groups:
+            raise ValueError(
+                f"selective_scan: {channels} channels do not divide in {groups} groups"
+            )
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """Dtype of the state: float32, or float64 for float64 input."""
+        return torch.float64 if self.u.dtype == torch.float64 else torch.float32
+
+
+class ScanBackend(ABC):
+    """One way to compute the scan. ``name`` is what users write."""
+
+    name: str
+    automatic: bool = True  # whether "auto" may choose it
+
+    @abstractmethod
+    def unavailable_reason(self, device: str) -> str | None:
+        """Why this backend cannot run on a device type ("cpu", "cuda", …); ``None``: it can."""
+
+    @abstractmethod
+    def __call__(self, inputs: ScanInputs) -> Tensor:
+        """Differentiable scan of valid inputs; ``(B, L, D)`` in the dtype of ``u``."""
+
+
+def select_backend(
+    backends: Mapping[str, ScanBackend], name: str, device: torch.device
+) -> ScanBackend:
+    """The backend of that name, or for ``"auto"`` the first that runs on ``device``."""
+    if name == "auto":
+        return _automatic(tuple(backends.values()), device.type)
+    if name not in backends:
+        raise ValueError(
+            f"selective_scan: backend {name!r} is unknown; choose one of: "
+            f"{', '.join(['auto', *backends])}"
+        )
+    reason = backends[name].unavailable_reason(device.type)
+    if reason is not None:
+        raise BackendUnavailableError(
+            f"selective_scan: backend {name!r} cannot run on {device.type}: {reason}"
+        )
+    return backends[name]
+
+
+@lru_cache
+def _automatic(candidates: tuple[ScanBackend, ...], device_type: str) -> ScanBackend:
+    """The first usable candidate; cached, so that the choice is announced once a device type."""
+    refused: list[str] = []
+    for candidate in candidates:
+        if not candidate.automatic:
+            continue
+        reason = candidate.unavailable_reason(device_type)
+        if reason is None:
+            why = f" ({'; '.join(refused)})" if refused else ""
+            logger.info("Selective scan on %s: backend %r%s.", device_type, candidate.name, why)
+            return candidate
+        refused.append(f"{candidate.name}: {reason}")
+    raise BackendUnavailableError(
+        f"selective_scan: no backend runs on {device_type}: {'; '.join(refused)}"
+    )
