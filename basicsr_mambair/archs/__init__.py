@@ -1,0 +1,5 @@
+"""Networks, under the names that option files use."""
+
+from basicsr_mambair.archs.mambairv2_arch import MambaIRv2, MambaIRv2Light
+
+__all__ = ["MambaIRv2", "MambaIRv2Light"]

@@ -1,0 +1,170 @@
+"""The attentive state-space module (ASSM) of MambaIRv2 (arXiv 2411.15269, section 3.3)."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from basicsr_mambair.archs.feedforward import convolve_tokens, depthwise_conv
+from basicsr_mambair.ops import selective_scan_tokens
+from basicsr_mambair.ops.gumbel import seeded_gumbel
+
+
+class Routing(NamedTuple):
+    """How tokens choose their prompt.
+
+    ``global``: Gumbel noise from PyTorch's global generator; ``seeded``: from a counter and
+    ``seed``, touching no generator; ``argmax``: no noise.
+    """
+
+    mode: Literal["global", "seeded", "argmax"]
+    seed: int = 0
+
+
+class SelectiveScan(nn.Module):
+    """Parameters of the attentive state-space equation and its scan.
+
+    The keys keep a leading axis of one: the published code shares them with MambaIR, which scans
+    in four directions.
+
+    Args:
+        dim: channels E of the scan.
+        d_state: state size N.
+        dt_rank: rank R of the step-size projection.
+    """
+
+    def __init__(self, dim: int, d_state: int, dt_rank: int) -> None:
+        super().__init__()
+        self.d_state = d_state
+        self.dt_rank = dt_rank
+        self.backend = "auto"
+        self.x_proj_weight = nn.Parameter(torch.empty(1, dt_rank + 2 * d_state, dim))
+        self.dt_projs_weight = nn.Parameter(torch.empty(1, dim, dt_rank))
+        self.dt_projs_bias = nn.Parameter(torch.empty(1, dim))
+        self.A_logs = nn.Parameter(torch.empty(dim, d_state))
+        self.Ds = nn.Parameter(torch.ones(dim))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Initialisation of Mamba: steps log-uniform in [1e-3, 1e-1], A = −(1, …, N)."""
+        dim = self.x_proj_weight.shape[2]
+        nn.init.uniform_(self.x_proj_weight, -(dim**-0.5), dim**-0.5)
+        nn.init.uniform_(self.dt_projs_weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
+        low, high = math.log(1e-3), math.log(1e-1)
+        step = torch.exp(torch.rand(1, dim) * (high - low) + low).clamp_(min=1e-4)
+        self.dt_projs_bias.copy_(step + torch.log(-torch.expm1(-step)))  # inverse softplus
+        self.A_logs.copy_(torch.arange(1, self.d_state + 1).float().log().expand_as(self.A_logs))
+        nn.init.ones_(self.Ds)
+
+    def forward(self, x: Tensor, prompt: Tensor) -> Tensor:
+        """Scans tokens ``(B, L, E)`` whose output matrix is shifted by ``prompt (B, L, N)``."""
+        delta, B, C = F.linear(x, self.x_proj_weight[0]).split(
+            [self.dt_rank, self.d_state, self.d_state], dim=-1
+        )
+        return selective_scan_tokens(
+            x,
+            F.linear(delta, self.dt_projs_weight[0]),
+            -torch.exp(self.A_logs.float()),
+            B,
+            C + prompt.to(C.dtype),
+            self.Ds.float(),
+            self.dt_projs_bias[0].float(),
+            backend=self.backend,
+        )
+
+
+class AttentiveSSM(nn.Module):
+    """Routes every token to a prompt, orders the tokens by it, and scans them once.
+
+    Args:
+        dim: channels C.
+        d_state: state size N.
+        hidden_dim: inner width E of the scan.
+        inner_rank: rank r of the prompt dictionary.
+        num_tokens: prompts T in the dictionary.
+        block_index: number of the block in the network; tells its seeded noise from the others'.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        d_state: int,
+        hidden_dim: int,
+        inner_rank: int,
+        num_tokens: int,
+        block_index: int,
+    ) -> None:
+        super().__init__()
+        self.num_tokens = num_tokens
+        self.block_index = block_index
+        self.in_proj = nn.Sequential(nn.Conv2d(dim, hidden_dim, 1))
+        self.CPE = nn.Sequential(depthwise_conv(hidden_dim, 3))
+        self.selectiveScan = SelectiveScan(hidden_dim, d_state, math.ceil(hidden_dim / 16))
+        self.out_norm = nn.LayerNorm(hidden_dim)
+        self.out_proj = nn.Linear(hidden_dim, dim)
+        self.embeddingB = nn.Embedding(num_tokens, inner_rank)
+        nn.init.uniform_(self.embeddingB.weight, -1 / num_tokens, 1 / num_tokens)
+        self.route = nn.Sequential(
+            nn.Linear(dim, dim // 3), nn.GELU(), nn.Linear(dim // 3, num_tokens)
+        )
+
+    def forward(self, x: Tensor, embedding: Tensor, routing: Routing) -> Tensor:
+        """Applies the module to a token map.
+
+        Args:
+            x: ``(B, H, W, C)``.
+            embedding: the block's half ``(r, N)`` of the prompt dictionary.
+            routing: how tokens choose.
+
+        Returns:
+            ``(B, H, W, C)``.
+        """
+        batch, height, width, _ = x.shape
+        prompt, chosen = self._choose_prompts(x.flatten(1, 2), embedding, routing)
+
+        # The stable order makes tokens of one class neighbours, in raster order within it.
+        order = chosen.argsort(dim=1, stable=True)  # (B, L)
+        first_row = torch.arange(batch, device=x.device).unsqueeze(1) * (height * width)
+        gather = (order + first_row).flatten()
+
+        x = convolve_tokens(self.in_proj, x)  # (B, H, W, E)
+        x = x * torch.sigmoid(convolve_tokens(self.CPE, x))
+        x = x.flatten(0, 2).index_select(0, gather).view(batch, height * width, -1)
+        # The prompt stays in raster order while the tokens do not: the authors keep it so, and
+        # published weights expect it.
+        x = self.out_proj(self.out_norm(self.selectiveScan(x, prompt)))
+        scatter = torch.empty_like(gather)
+        scatter[gather] = torch.arange(gather.numel(), device=x.device)
+        return x.flatten(0, 1).index_select(0, scatter).view(batch, height, width, -1)
+
+    def _choose_prompts(
+        self, x: Tensor, embedding: Tensor, routing: Routing
+    ) -> tuple[Tensor, Tensor]:
+        """Prompts ``(B, L, N)`` and chosen classes ``(B, L)`` of tokens ``(B, L, C)``."""
+        dictionary = self.embeddingB.weight @ embedding  # (T, N)
+        scores = F.log_softmax(self.route(x), dim=-1)  # (B, L, T)
+        if routing.mode == "global":
+            # The draw of torch.nn.functional.gumbel_softmax: same numbers, same order.
+            noise = torch.empty_like(scores).exponential_().log()
+            scores = scores - noise
+        elif routing.mode == "seeded":
+            scores = scores + seeded_gumbel(
+                x.shape[1],
+                self.num_tokens,
+                seed=routing.seed,
+                stream=self.block_index,
+                device=x.device,
+            ).to(scores.dtype)
+        if not (self.training and torch.is_grad_enabled()):
+            chosen = scores.argmax(dim=-1)
+            return F.embedding(chosen, dictionary), chosen
+        # Straight-through: one-hot forward, softmax at temperature 1 backward.
+        soft = scores.softmax(dim=-1)
+        chosen = soft.argmax(dim=-1)
+        hard = F.one_hot(chosen, self.num_tokens).to(soft.dtype)
+        return (hard - soft.detach() + soft) @ dictionary, chosen

@@ -1,0 +1,77 @@
+"""The two feed-forward networks of MambaIRv2, over a token map ``(B, H, W, C)``."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def convolve_tokens(conv: nn.Module, x: Tensor) -> Tensor:
+    """Applies a convolution to ``(B, H, W, C)``: a view into channels-last memory, not a copy."""
+    return conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+def depthwise_conv(channels: int, kernel_size: int) -> nn.Conv2d:
+    """Depthwise convolution that keeps the size of the map."""
+    return nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2, groups=channels)
+
+
+class _DepthwiseConv(nn.Module):
+    def __init__(self, channels: int, kernel_size: int) -> None:
+        super().__init__()
+        self.depthwise_conv = nn.Sequential(depthwise_conv(channels, kernel_size), nn.GELU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return convolve_tokens(self.depthwise_conv, x)
+
+
+class ConvFFN(nn.Module):
+    """``fc2(a + GELU(depthwise(a)))`` with ``a = GELU(fc1(x))``: the FFN of MambaIRv2.
+
+    Args:
+        dim: channels C.
+        hidden_dim: inner width E.
+        kernel_size: side of the depthwise kernel, odd.
+    """
+
+    def __init__(self, dim: int, hidden_dim: int, kernel_size: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.dwconv = _DepthwiseConv(hidden_dim, kernel_size)
+        self.fc2 = nn.Linear(hidden_dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.gelu(self.fc1(x))
+        return self.fc2(x + self.dwconv(x))
+
+
+class _SpatialGate(nn.Module):
+    def __init__(self, channels: int, kernel_size: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.conv = depthwise_conv(channels, kernel_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        value, gate = x.chunk(2, dim=-1)
+        return value * convolve_tokens(self.conv, self.norm(gate))
+
+
+class GatedConvFFN(nn.Module):
+    """``fc2(a · depthwise(norm(g)))``, (a, g) halves of ``GELU(fc1(x))``: FFN of MambaIRv2Light.
+
+    Args:
+        dim: channels C.
+        hidden_dim: inner width E, even.
+        kernel_size: side of the depthwise kernel, odd.
+    """
+
+    def __init__(self, dim: int, hidden_dim: int, kernel_size: int) -> None:
+        super().__init__()
+        if hidden_dim % 2:
+            raise ValueError(f"the gated FFN halves its inner width, which is odd: {hidden_dim}")
+        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.sg = _SpatialGate(hidden_dim // 2, kernel_size)
+        self.fc2 = nn.Linear(hidden_dim // 2, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(self.sg(F.gelu(self.fc1(x))))

@@ -1,0 +1,116 @@
+"""Blocks and stages of MambaIRv2 (arXiv 2411.15269, section 3.2 and figure 2).
+
+Between ``patch_embed`` and ``norm`` everything is a token map ``(B, H, W, C)``, which convolutions
+see as channels-last memory: no layer copies its input into another layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from basicsr_mambair.archs.attentive_ssm import AttentiveSSM, Routing
+from basicsr_mambair.archs.feedforward import convolve_tokens
+from basicsr_mambair.archs.window_attention import WindowAttention
+
+# (dim, hidden_dim, kernel_size) -> module over (B, H, W, C)
+FeedForward = Callable[[int, int, int], nn.Module]
+
+
+class AttentiveBlock(nn.Module):
+    """Window attention, then the attentive state space, each followed by an FFN.
+
+    Args:
+        dim: channels C.
+        d_state: state size N.
+        num_heads: attention heads.
+        window_size: window side w.
+        shift: pixels by which the windows are moved.
+        inner_rank: rank r of the prompt dictionary.
+        num_tokens: prompts T.
+        convffn_kernel_size: side of the FFN's depthwise kernel.
+        mlp_ratio: inner width of FFN and scan over C.
+        qkv_bias: whether ``wqkv`` has a bias.
+        feed_forward: class of the FFN.
+        block_index: number of the block in the network.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        d_state: int,
+        num_heads: int,
+        window_size: int,
+        shift: int,
+        inner_rank: int,
+        num_tokens: int,
+        convffn_kernel_size: int,
+        mlp_ratio: float,
+        qkv_bias: bool,
+        feed_forward: FeedForward,
+        block_index: int,
+    ) -> None:
+        super().__init__()
+        hidden_dim = int(dim * mlp_ratio)
+        self.shift = shift
+        self.norm1 = nn.LayerNorm(dim)
+        self.norm2 = nn.LayerNorm(dim)
+        self.norm3 = nn.LayerNorm(dim)
+        self.norm4 = nn.LayerNorm(dim)
+        self.scale1 = nn.Parameter(torch.full((dim,), 1e-4))
+        self.scale2 = nn.Parameter(torch.full((dim,), 1e-4))
+        self.wqkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.win_mhsa = WindowAttention(dim, window_size, num_heads)
+        self.assm = AttentiveSSM(dim, d_state, hidden_dim, inner_rank, num_tokens, block_index)
+        self.convffn1 = feed_forward(dim, hidden_dim, convffn_kernel_size)
+        self.convffn2 = feed_forward(dim, hidden_dim, convffn_kernel_size)
+        self.embeddingA = nn.Embedding(inner_rank, d_state)
+        nn.init.uniform_(self.embeddingA.weight, -1 / inner_rank, 1 / inner_rank)
+
+    def forward(self, x: Tensor, index: Tensor, routing: Routing) -> Tensor:
+        """``(B, H, W, C)`` to the same; ``index`` is the relative position index."""
+        y = self.win_mhsa(self.wqkv(self.norm1(x)), index, self.shift) + x
+        y = self.convffn1(self.norm2(y)) + y
+        x = x * self.scale1 + y
+
+        y = self.assm(self.norm3(x), self.embeddingA.weight, routing) + x
+        y = self.convffn2(self.norm4(y)) + y
+        return x * self.scale2 + y
+
+
+class _BlockList(nn.Module):
+    def __init__(self, blocks: list[AttentiveBlock]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(blocks)
+
+
+class Stage(nn.Module):
+    """Blocks and a convolution, with a residual connection around them.
+
+    Args:
+        blocks: the blocks, in order.
+        conv: convolution after the blocks.
+        use_checkpoint: recompute every block in the backward pass instead of keeping its
+            activations.
+    """
+
+    def __init__(self, blocks: list[AttentiveBlock], conv: nn.Module, use_checkpoint: bool) -> None:
+        super().__init__()
+        self.residual_group = _BlockList(blocks)
+        self.conv = conv
+        self.use_checkpoint = use_checkpoint
+
+    def forward(self, x: Tensor, index: Tensor, routing: Routing) -> Tensor:
+        """``(B, H, W, C)`` to the same."""
+        y = x
+        for block in self.residual_group.layers:
+            if self.use_checkpoint and torch.is_grad_enabled():
+                # The random state is restored for the second run: it must draw the same routes.
+                y = checkpoint(partial(block, index=index, routing=routing), y, use_reentrant=False)
+            else:
+                y = block(y, index, routing)
+        return convolve_tokens(self.conv, y) + x

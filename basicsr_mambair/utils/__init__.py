@@ -1,0 +1,1 @@
+"""Small helpers that any part of the package may use."""
