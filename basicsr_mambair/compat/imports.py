@@ -1,0 +1,45 @@
+"""Repairs without which ``import basicsr`` fails."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import types
+
+from basicsr_mambair.compat.repair import repair
+
+
+@repair(
+    "torchvision.transforms.functional_tensor is gone; basicsr.data.degradations imports it",
+    thread="BasicSR#533, BasicSR#663",
+)
+def functional_tensor() -> bool:
+    """Offers the one function that BasicSR wants under the module name of old."""
+    name = "torchvision.transforms.functional_tensor"
+    if importlib.util.find_spec(name) is not None:
+        return False
+    from torchvision.transforms import functional
+
+    module = types.ModuleType(name)
+    module.rgb_to_grayscale = functional.rgb_to_grayscale  # type: ignore[attr-defined]
+    sys.modules[name] = module
+    return True
+
+
+@repair(
+    "basicsr.archs.arch_util imports distutils.version, which Python 3.12 dropped",
+    thread="PEP 632; BasicSR#749",
+)
+def distutils_version() -> bool:
+    """Offers ``LooseVersion`` where neither Python nor setuptools provides distutils."""
+    if importlib.util.find_spec("distutils") is not None:
+        return False
+    from packaging.version import Version
+
+    package = types.ModuleType("distutils")
+    module = types.ModuleType("distutils.version")
+    module.LooseVersion = Version  # type: ignore[attr-defined]
+    package.version = module  # type: ignore[attr-defined]
+    sys.modules["distutils"] = package
+    sys.modules["distutils.version"] = module
+    return True

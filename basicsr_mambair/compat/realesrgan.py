@@ -1,0 +1,60 @@
+"""Repairs of BasicSR's own Real-ESRGAN models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from basicsr_mambair.compat.repair import repair, replace, source_has
+
+
+@repair(
+    "RealESRGANModel and RealESRNetModel call .cuda() whatever the device",
+    thread="basicsr/models/realesrgan_model.py:27-45, realesrnet_model.py:26-44",
+)
+def realesrgan_without_gpu() -> bool:
+    """Lets both models build and fill their training pair pool on the device of the model."""
+    from basicsr.models import realesrgan_model, realesrnet_model
+
+    needed = False
+    for module, cls in (
+        (realesrgan_model, realesrgan_model.RealESRGANModel),
+        (realesrnet_model, realesrnet_model.RealESRNetModel),
+    ):
+        if not source_has(cls.__init__, ".cuda()"):
+            continue
+        needed = True
+        replace(module, "DiffJPEG", _without_cuda(module.DiffJPEG))
+        replace(module, "USMSharp", _without_cuda(module.USMSharp))
+        replace(cls, "_dequeue_and_enqueue", _with_pool_on_device(cls._dequeue_and_enqueue))
+    return needed
+
+
+def _without_cuda(cls: type[torch.nn.Module]) -> type[torch.nn.Module]:
+    """A subclass whose ``.cuda()`` is harmless on a machine without CUDA."""
+
+    class OnAnyDevice(cls):  # type: ignore[misc, valid-type]
+        def cuda(self, device: Any = None) -> Any:
+            return super().cuda(device) if torch.cuda.is_available() else self
+
+    OnAnyDevice.__name__ = cls.__name__
+    return OnAnyDevice
+
+
+def _with_pool_on_device(original: Any) -> Any:
+    """Creates the pool where the batch lives, before BasicSR does it with ``.cuda()``."""
+
+    def _dequeue_and_enqueue(self: Any) -> None:
+        if not hasattr(self, "queue_lr"):
+            batch = self.lq.shape[0]
+            if self.queue_size % batch:
+                raise ValueError(
+                    f"queue_size {self.queue_size} must be a multiple of the batch size {batch}"
+                )
+            self.queue_lr = self.lq.new_zeros(self.queue_size, *self.lq.shape[1:])
+            self.queue_gt = self.gt.new_zeros(self.queue_size, *self.gt.shape[1:])
+            self.queue_ptr = 0
+        original(self)
+
+    return _dequeue_and_enqueue
