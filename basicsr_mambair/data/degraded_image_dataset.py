@@ -1,0 +1,143 @@
+"""Training from a folder of pictures: LQ is made on the fly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from basicsr_mambair.data.degradations import Degradation, build_degradation, to_float
+from basicsr_mambair.data.pictures import decode_picture, list_pictures
+from basicsr_mambair.data.samples import (
+    Pixels,
+    as_list,
+    luminance,
+    normalize,
+    random_orientation,
+    random_window,
+    to_tensor,
+)
+
+
+class DegradedImageDataset(Dataset):
+    """High-quality pictures, degraded when they are read.
+
+    Keys of its section:
+
+    - ``dataroot_gt``: a folder or a list of folders; ``pkg://package/folder`` is a folder inside an
+      installed package (``pkg://skimage/data``);
+    - ``include``, ``exclude``: glob patterns of file names;
+    - ``degradation``: ``{type: bicubic}``, ``{type: gaussian_noise, sigma: 25}``, ``{type: jpeg,
+      quality: [10, 40]}``, or a list of them, applied in order. Default: ``bicubic`` by ``scale``;
+    - ``gray``: read pictures as gray;
+    - ``cache_in_memory``: keep decoded pictures;
+    - ``gt_size``, ``use_hflip``, ``use_rot``, ``color: y``, ``mean``, ``std`` as in
+      ``PairedImageDataset``.
+
+    Training crops a window, with as much context as the degradation needs, so that a crop's LQ is
+    the crop of the picture's LQ. Elsewhere whole pictures, cut to a multiple of ``scale``, get the
+    degradation of a generator seeded by their index: the same one every time.
+
+    Args:
+        opt: the dataset section of an option file, with ``phase`` and ``scale``.
+
+    Raises:
+        ValueError: an option is wrong (the message begins with its key), or there is no picture.
+    """
+
+    OPTIONS = frozenset({"include", "exclude", "degradation", "gray", "cache_in_memory"})
+
+    def __init__(self, opt: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.check_options(opt)
+        self.opt = dict(opt)
+        self.scale = int(opt.get("scale", 1))
+        self.degradations = _degradations(opt)
+        self.paths: list[Path] = []
+        for root in as_list(opt["dataroot_gt"]):
+            self.paths += list_pictures(
+                root, as_list(opt.get("include", "*")), as_list(opt.get("exclude"))
+            )
+        self._cache: dict[int, Pixels] = {}
+
+    @staticmethod
+    def check_options(opt: Mapping[str, Any]) -> None:
+        """Raises ``ValueError`` beginning with the key that is wrong; opens no file."""
+        if not as_list(opt.get("dataroot_gt")):
+            raise ValueError("dataroot_gt: must be a folder or a list of folders")
+        try:
+            degradations = _degradations(opt)
+        except ValueError as error:
+            raise ValueError(f"degradation.{error}") from error
+        scale = int(opt.get("scale", 1))
+        shrinks = [each.scale for each in degradations if hasattr(each, "scale")]
+        if int(np.prod(shrinks)) != scale:
+            raise ValueError(f"degradation: must shrink by scale {scale}, but shrinks by {shrinks}")
+        if opt.get("phase") == "train":
+            gt_size = opt.get("gt_size")
+            if not isinstance(gt_size, int) or gt_size < scale or gt_size % scale:
+                raise ValueError(f"gt_size: must be a multiple of scale {scale}, got {gt_size!r}")
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor | str]:
+        """``lq`` and ``gt`` ``(C, H, W)`` in [0, 1], RGB or gray; ``lq_path`` and ``gt_path``."""
+        image = self._read(index)
+        if self.opt["phase"] == "train":
+            gt, lq = self._training_crop(image, str(self.paths[index]))
+        else:
+            height, width = (side - side % self.scale for side in image.shape[:2])
+            gt = image[:height, :width]
+            lq = self._degrade(gt, np.random.default_rng(index))
+        gt, lq = to_float(gt), to_float(lq)
+        if self.opt.get("color") == "y":
+            gt, lq = luminance(gt), luminance(lq)
+        path = str(self.paths[index])
+        return {
+            "lq": normalize(to_tensor(lq), self.opt),
+            "gt": normalize(to_tensor(gt), self.opt),
+            "lq_path": path,
+            "gt_path": path,
+        }
+
+    def _training_crop(self, image: Pixels, name: str) -> tuple[Pixels, Pixels]:
+        scale, halo = self.scale, max(each.halo for each in self.degradations)
+        height, width = (side // scale for side in image.shape[:2])  # of LQ
+        side = self.opt["gt_size"] // scale
+        top, left = random_window(height, width, side, name)
+        # Window of LQ with its context, cut at the borders of the picture.
+        up, begin = max(0, top - halo), max(0, left - halo)
+        down, end = min(height, top + side + halo), min(width, left + side + halo)
+        window = image[up * scale : down * scale, begin * scale : end * scale]
+        rng = np.random.default_rng(np.random.randint(2**31))  # from the worker's stream
+        lq = self._degrade(window, rng)[top - up :, left - begin :][:side, :side]
+        gt = image[top * scale :, left * scale :][: side * scale, : side * scale]
+        gt, lq = random_orientation(
+            [gt, lq], self.opt.get("use_hflip", True), self.opt.get("use_rot", True)
+        )
+        return gt, lq
+
+    def _degrade(self, image: Pixels, rng: np.random.Generator) -> Pixels:
+        for degradation in self.degradations:
+            image = degradation(image, rng)
+        return image
+
+    def _read(self, index: int) -> Pixels:
+        if index in self._cache:
+            return self._cache[index]
+        path = self.paths[index]
+        image = decode_picture(path.read_bytes(), str(path), gray=bool(self.opt.get("gray")))
+        if self.opt.get("cache_in_memory"):
+            self._cache[index] = image
+        return image
+
+
+def _degradations(opt: Mapping[str, Any]) -> list[Degradation]:
+    scale = int(opt.get("scale", 1))
+    sections = as_list(opt.get("degradation") or {"type": "bicubic"})
+    return [build_degradation(section, scale) for section in sections]

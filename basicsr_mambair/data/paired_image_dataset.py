@@ -1,0 +1,278 @@
+"""LQ/GT pairs: the ``PairedImageDataset`` of the published MambaIR option files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from basicsr.utils import FileClient
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from basicsr_mambair.data.degradations import to_float
+from basicsr_mambair.data.pictures import (
+    EXTENSIONS,
+    PictureError,
+    decode_picture,
+    list_pictures,
+    picture_size,
+)
+from basicsr_mambair.data.samples import (
+    Pixels,
+    as_list,
+    luminance,
+    normalize,
+    random_orientation,
+    random_window,
+    to_tensor,
+)
+from basicsr_mambair.utils.arguments import did_you_mean
+
+# task -> (whether pictures are gray, whether LQ is made from GT by adding noise)
+_TASKS = {
+    "SR": (False, False),
+    "CAR": (True, False),
+    "denoising_gray": (True, True),
+    "denoising_color": (False, True),
+}
+# Sizes are compared at start-up for at most so many pairs: a header takes about 0.1 ms.
+_CHECKED_PAIRS = 2000
+
+
+@dataclass(frozen=True)
+class _Pair:
+    root: int  # which of the data roots
+    gt: str  # path, or key in an LMDB
+    lq: str | None  # None: made from GT
+
+
+class MambaIRPairedDataset(Dataset):
+    """Reads LQ/GT pairs, or GT to which it adds noise.
+
+    An option file asks for it by ``type: MambaIRPairedDataset``, or by ``type:
+    PairedImageDataset`` together with a model or a key of this package (see ``docs/data.md``).
+    Its keys are those of BasicSR's ``PairedImageDataset``, and:
+
+    - ``task``: ``SR`` (default), ``CAR`` (JPEG artefacts; gray pairs), ``denoising_gray``,
+      ``denoising_color`` (GT only; noise is added);
+    - ``noise``: σ in grey levels of 255, for the denoising tasks. In training it comes from
+      numpy's stream of the worker. Otherwise every picture gets the noise of
+      ``numpy.random.seed(0)``, in BGR order, as the published evaluation does, without touching
+      the global state. It is neither clipped nor quantised;
+    - ``dataroot_gt``, ``dataroot_lq``: a folder or a list of folders (or of ``.lmdb`` folders).
+
+    HQ and LQ may differ in extension (``.png`` and ``.jpg``).
+
+    Args:
+        opt: the dataset section of an option file, with ``phase`` and ``scale``.
+
+    Raises:
+        ValueError: an option is wrong (the message begins with its key); a folder is empty, a
+            picture has no partner, or sizes do not match by ``scale`` (the message names it).
+    """
+
+    OPTIONS = frozenset({"task", "noise"})
+
+    def __init__(self, opt: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.check_options(opt)
+        self.opt = dict(opt)
+        self.scale = int(opt.get("scale", 1))
+        self.gray, self.adds_noise = _TASKS[opt.get("task", "SR")]
+        self.io = dict(opt.get("io_backend") or {"type": "disk"})
+        gt_roots = as_list(opt["dataroot_gt"])
+        lq_roots = [] if self.adds_noise else as_list(opt["dataroot_lq"])
+        self._roots = list(zip(gt_roots, lq_roots or [None] * len(gt_roots), strict=True))
+        self._clients: dict[int, FileClient] = {}  # opened on first use, in the worker
+        self.pairs = [pair for i in range(len(self._roots)) for pair in self._find_pairs(i)]
+        if self.io["type"] == "disk":
+            self._check_sizes()
+
+    @staticmethod
+    def check_options(opt: Mapping[str, Any]) -> None:
+        """Raises ``ValueError`` beginning with the key that is wrong; opens no file."""
+        task = opt.get("task", "SR")
+        if task not in _TASKS:
+            raise ValueError(f"task: there is no task {task!r}{did_you_mean(str(task), _TASKS)}")
+        _, adds_noise = _TASKS[task]
+        if adds_noise and not isinstance(opt.get("noise"), (int, float)):
+            raise ValueError(f"noise: task {task} needs σ in grey levels, got {opt.get('noise')!r}")
+        roots = {}
+        for key in ("dataroot_gt",) if adds_noise else ("dataroot_gt", "dataroot_lq"):
+            roots[key] = as_list(opt.get(key))
+            if not roots[key] or not all(isinstance(each, str) for each in roots[key]):
+                raise ValueError(f"{key}: must be a folder or a list of folders")
+        if len({len(each) for each in roots.values()}) > 1:
+            raise ValueError(
+                f"dataroot_lq: names {len(roots['dataroot_lq'])} folders where dataroot_gt names "
+                f"{len(roots['dataroot_gt'])}"
+            )
+        if opt.get("meta_info_file") and len(roots["dataroot_gt"]) > 1:
+            raise ValueError("meta_info_file: goes with a single dataroot_gt")
+        if "{}" not in opt.get("filename_tmpl", "{}"):
+            raise ValueError("filename_tmpl: must hold {} where the name of the GT picture goes")
+        if opt.get("phase") == "train":
+            gt_size, scale = opt.get("gt_size"), int(opt.get("scale", 1))
+            if not isinstance(gt_size, int) or gt_size < scale or gt_size % scale:
+                raise ValueError(f"gt_size: must be a multiple of scale {scale}, got {gt_size!r}")
+
+    def _find_pairs(self, index: int) -> list[_Pair]:
+        gt_root, lq_root = self._roots[index]
+        if self.io["type"] == "lmdb":
+            return self._pairs_of_lmdb(index, gt_root, lq_root)
+        meta_info = self.opt.get("meta_info_file")
+        if meta_info:
+            gt_paths = [Path(gt_root) / name for name in _names_of_meta_info(meta_info)]
+        else:
+            gt_paths = list_pictures(gt_root)
+        if lq_root is None:
+            return [_Pair(index, str(path), None) for path in gt_paths]
+        listings: dict[Path, frozenset[str]] = {}
+        return [
+            _Pair(index, str(path), str(self._partner(path, gt_root, lq_root, listings)))
+            for path in gt_paths
+        ]
+
+    def _partner(
+        self, gt_path: Path, gt_root: str, lq_root: str, listings: dict[Path, frozenset[str]]
+    ) -> Path:
+        """The LQ picture of a GT picture: same place, templated name, any usual extension."""
+        inside = gt_path.parent.relative_to(gt_root) if gt_path.is_relative_to(gt_root) else Path()
+        folder = Path(lq_root) / inside
+        if folder not in listings:
+            listings[folder] = _names_in(folder)
+        stem = self.opt.get("filename_tmpl", "{}").format(gt_path.stem)
+        for extension in (gt_path.suffix, *EXTENSIONS):
+            if f"{stem}{extension}" in listings[folder]:
+                return folder / f"{stem}{extension}"
+        raise PictureError(f"{gt_path}: has no partner {folder / stem}.* (dataroot_lq)")
+
+    def _pairs_of_lmdb(self, index: int, gt_root: str, lq_root: str | None) -> list[_Pair]:
+        gt_keys = _keys_of_lmdb(gt_root)
+        if lq_root is None:
+            return [_Pair(index, key, None) for key in gt_keys]
+        lq_keys = set(_keys_of_lmdb(lq_root))
+        template = self.opt.get("filename_tmpl", "{}")
+        pairs = []
+        for key in gt_keys:
+            partner = key if key in lq_keys else template.format(key)
+            if partner not in lq_keys:
+                raise PictureError(f"{gt_root}: key {key!r} has no partner in {lq_root}")
+            pairs.append(_Pair(index, key, partner))
+        return pairs
+
+    def _check_sizes(self) -> None:
+        """Compares sizes in the headers of the first pairs; the rest is checked when read."""
+        for pair in self.pairs[:_CHECKED_PAIRS]:
+            if pair.lq is not None:
+                self._check_size(pair, picture_size(pair.gt), picture_size(pair.lq))
+
+    def _check_size(self, pair: _Pair, gt: tuple[int, ...], lq: tuple[int, ...]) -> None:
+        """In training GT is ``scale`` times LQ; elsewhere ``scale − 1`` pixels may be over."""
+        training = self.opt["phase"] == "train"
+        over = [g - q * self.scale for g, q in zip(gt[:2], lq[:2], strict=True)]
+        allowed = 0 if training else self.scale - 1
+        if not all(0 <= each <= allowed for each in over):
+            raise PictureError(
+                f"{pair.lq}: {lq[0]}×{lq[1]} pixels do not match the {gt[0]}×{gt[1]} of {pair.gt} "
+                f"at scale {self.scale}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor | str]:
+        """A sample.
+
+        Returns:
+            ``lq`` and ``gt``: float ``(C, H, W)`` in [0, 1], RGB or gray, ``lq`` with noise maybe
+            beyond; ``lq_path`` and ``gt_path``.
+        """
+        pair = self.pairs[index]
+        gt = self._read(pair, pair.gt, "gt")
+        lq = gt if pair.lq is None else self._read(pair, pair.lq, "lq")
+        self._check_size(pair, gt.shape, lq.shape)
+        scale = self.scale
+        if self.opt["phase"] == "train":
+            side = self.opt["gt_size"] // scale
+            top, left = random_window(lq.shape[0], lq.shape[1], side, pair.lq or pair.gt)
+            lq = lq[top : top + side, left : left + side]
+            top, left, side = top * scale, left * scale, side * scale
+            gt = gt[top : top + side, left : left + side]
+            gt, lq = random_orientation(
+                [gt, lq], self.opt.get("use_hflip", True), self.opt.get("use_rot", True)
+            )
+        else:
+            gt = gt[: lq.shape[0] * scale, : lq.shape[1] * scale]
+        if pair.lq is None:
+            lq = self._add_noise(gt)
+        if self.opt.get("color") == "y":
+            gt, lq = luminance(gt), luminance(lq)
+        return {
+            "lq": normalize(to_tensor(lq), self.opt),
+            "gt": normalize(to_tensor(gt), self.opt),
+            "lq_path": pair.lq or pair.gt,
+            "gt_path": pair.gt,
+        }
+
+    def _read(self, pair: _Pair, path: str, side: str) -> Pixels:
+        """Pixels in [0, 1], float32 ``(H, W, C)``, BGR or gray."""
+        gt_root, lq_root = self._roots[pair.root]
+        name = path
+        if self.io["type"] == "lmdb":
+            name = f"{gt_root if side == 'gt' else lq_root}: key {path!r}"
+        content = self._client(pair.root).get(path, side)
+        return to_float(decode_picture(content, name, gray=self.gray))
+
+    def _client(self, root: int) -> FileClient:
+        if root not in self._clients:
+            arguments = dict(self.io)
+            kind = arguments.pop("type")
+            if kind == "lmdb":
+                used = [
+                    (p, key) for p, key in zip(self._roots[root], ("gt", "lq"), strict=True) if p
+                ]
+                arguments["db_paths"] = [path for path, _ in used]
+                arguments["client_keys"] = [key for _, key in used]
+            self._clients[root] = FileClient(kind, **arguments)
+        return self._clients[root]
+
+    def _add_noise(self, gt: Pixels) -> Pixels:
+        sigma = self.opt["noise"] / 255.0
+        if self.opt["phase"] == "train":
+            noise = np.random.normal(0, sigma, gt.shape)
+        else:
+            # The published evaluation calls numpy.random.seed(0) before each picture.
+            noise = np.random.RandomState(0).normal(0, sigma, gt.shape)
+        return (gt + noise).astype(np.float32)
+
+
+def _names_in(folder: Path) -> frozenset[str]:
+    try:
+        return frozenset(os.listdir(folder))
+    except OSError as error:
+        raise PictureError(f"{folder}: not a readable folder: {error.strerror}") from error
+
+
+def _names_of_meta_info(path: str) -> list[str]:
+    """Names of the GT pictures in a meta info file: the first word of each line."""
+    try:
+        lines = Path(path).expanduser().read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise PictureError(f"{path}: not a readable meta info file: {error.strerror}") from error
+    names = [line.split(" (")[0].strip() for line in lines if line.strip()]
+    if not names:
+        raise PictureError(f"{path}: the meta info file is empty")
+    return names
+
+
+def _keys_of_lmdb(folder: str) -> list[str]:
+    """Keys of an LMDB as BasicSR writes it: names in ``meta_info.txt`` without extension."""
+    if not folder.rstrip("/").endswith(".lmdb"):
+        raise PictureError(f"{folder}: the folder of an LMDB ends in .lmdb")
+    names = _names_of_meta_info(os.path.join(folder, "meta_info.txt"))
+    return sorted(os.path.splitext(name)[0] for name in names)

@@ -1,0 +1,75 @@
+"""What the datasets have in common: crops, flips, colour, and the tensors of a sample."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Pixels = NDArray[Any]
+
+
+def as_list(value: Any) -> list[Any]:
+    """An option that may be missing, one value or a list of values, as a list."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def random_window(height: int, width: int, side: int, name: str) -> tuple[int, int]:
+    """Top left corner of a random square of ``side`` pixels.
+
+    Raises:
+        ValueError: the picture is smaller.
+    """
+    if height < side or width < side:
+        raise ValueError(f"{name}: {height}×{width} pixels are less than the crop of {side}×{side}")
+    return random.randint(0, height - side), random.randint(0, width - side)
+
+
+def random_orientation(images: list[Pixels], flip: bool, rotate: bool) -> list[Pixels]:
+    """One of the orientations of a square, the same for all images ``(H, W, C)``.
+
+    The draws are those of BasicSR's ``augment``: flip left–right, flip up–down, transpose.
+    """
+    horizontal = flip and random.random() < 0.5
+    vertical = rotate and random.random() < 0.5
+    transpose = rotate and random.random() < 0.5
+    if horizontal:
+        images = [image[:, ::-1] for image in images]
+    if vertical:
+        images = [image[::-1] for image in images]
+    if transpose:
+        images = [image.transpose(1, 0, 2) for image in images]
+    return [np.ascontiguousarray(image) for image in images]
+
+
+def to_tensor(image: Pixels) -> Tensor:
+    """Float ``(H, W, 3)`` BGR or ``(H, W, 1)`` in [0, 1] to ``(C, H, W)``, RGB or gray."""
+    if image.shape[2] == 3:
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float()
+
+
+def luminance(image: Pixels) -> Pixels:
+    """Y of BT.601 in [16, 235]/255, ``(H, W, 1)``, of float BGR in [0, 1]; gray stays as it is."""
+    if image.shape[2] == 1:
+        return image
+    weights = np.array([24.966, 128.553, 65.481], np.float32) / 255.0
+    return (image @ weights + np.float32(16.0 / 255.0))[..., None]
+
+
+def normalize(tensor: Tensor, options: Mapping[str, Any]) -> Tensor:
+    """``(x − mean) / std`` with the options of that name, one number a channel."""
+    if options.get("mean") is None and options.get("std") is None:
+        return tensor
+    shape = (-1, 1, 1)
+    mean = torch.tensor(options.get("mean") or 0.0, dtype=tensor.dtype).view(shape)
+    std = torch.tensor(options.get("std") or 1.0, dtype=tensor.dtype).view(shape)
+    return (tensor - mean) / std
