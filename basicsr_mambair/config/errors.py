@@ -1,0 +1,7 @@
+"""The error of everything that is wrong with an option file."""
+
+from __future__ import annotations
+
+
+class OptionError(ValueError):
+    """Something in an option file is wrong; the message names the file and the key."""

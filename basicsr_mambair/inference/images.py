@@ -1,0 +1,93 @@
+"""Reading and writing the pictures of users: depth, alpha and gray are kept."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from basicsr_mambair.data.pictures import PictureError
+
+Pixels = NDArray[Any]
+
+# Little is lost where a format must lose something.
+_QUALITY = {".jpg": 95, ".jpeg": 95, ".webp": 95}
+_DEEP = (".png", ".tif", ".tiff")  # formats that hold 16 bits
+_ALPHA = (".png", ".tif", ".tiff", ".webp")  # formats that hold alpha
+
+
+def read_image(path: str | os.PathLike[str]) -> Pixels:
+    """Reads a picture, upright (EXIF orientation is applied).
+
+    Returns:
+        uint8 or uint16, ``(H, W)`` gray, ``(H, W, 3)`` BGR or ``(H, W, 4)`` BGRA.
+
+    Raises:
+        PictureError: missing, damaged, or of another depth; names the file.
+    """
+    try:
+        content = np.frombuffer(Path(path).read_bytes(), np.uint8)
+    except OSError as error:
+        raise PictureError(f"{path}: cannot be read: {error.strerror}") from error
+    image = _decode(content, cv2.IMREAD_UNCHANGED)
+    if image is not None and not (image.ndim == 3 and image.shape[2] == 4):
+        # This flag drops alpha but, unlike IMREAD_UNCHANGED, turns the picture upright.
+        image = _decode(content, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
+    if image is None:
+        raise PictureError(f"{path}: not a readable picture (damaged, or of an unknown format)")
+    if image.dtype not in (np.uint8, np.uint16):
+        raise PictureError(f"{path}: pixels are {image.dtype}; 8 or 16 bits are supported")
+    return image
+
+
+def _decode(content: NDArray[np.uint8], flags: int) -> Pixels | None:
+    if content.size == 0:
+        return None
+    try:
+        return cv2.imdecode(content, flags)
+    except cv2.error:
+        return None
+
+
+def write_image(image: Pixels, path: str | os.PathLike[str]) -> None:
+    """Writes a picture; the file is either its old self or complete.
+
+    JPEG and WebP are written at quality 95. What the format cannot hold is converted: 16 bits to 8,
+    alpha dropped.
+
+    Args:
+        image: as from :func:`read_image`.
+        path: its extension names the format; the folder is created.
+
+    Raises:
+        PictureError: unknown format, or it cannot be written.
+    """
+    path = Path(path)
+    extension = path.suffix.lower()
+    if image.dtype == np.uint16 and extension not in _DEEP:
+        image = np.rint(image / 257.0).astype(np.uint8)
+    if image.ndim == 3 and image.shape[2] == 4 and extension not in _ALPHA:
+        image = image[..., :3]
+    parameters = []
+    if extension in _QUALITY:
+        flag = cv2.IMWRITE_WEBP_QUALITY if extension == ".webp" else cv2.IMWRITE_JPEG_QUALITY
+        parameters = [flag, _QUALITY[extension]]
+    try:
+        ok, encoded = cv2.imencode(extension, image, parameters)
+    except cv2.error as error:
+        raise PictureError(f"{path}: pictures cannot be written as {extension!r}") from error
+    if not ok:
+        raise PictureError(f"{path}: OpenCV could not encode {image.shape} as {extension!r}")
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(encoded.tobytes())
+        temporary.replace(path)
+    except OSError as error:
+        raise PictureError(f"{path}: cannot be written: {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)

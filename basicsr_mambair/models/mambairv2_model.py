@@ -1,0 +1,153 @@
+"""Training and validation of MambaIRv2 on BasicSR's ``SRModel``."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from basicsr.metrics import calculate_metric
+from basicsr.models.sr_model import SRModel
+from basicsr.utils import get_root_logger, tensor2img
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from basicsr_mambair.archs.warm_start import start_at_bicubic
+from basicsr_mambair.data.degradations import imresize
+from basicsr_mambair.inference.tiles import parse_tile, run_tiled
+
+
+class MambaIRv2Model(SRModel):
+    """``SRModel`` with what training and measuring MambaIRv2 need.
+
+    Beyond the options of ``SRModel`` (EMA, losses, optimiser, scheduler):
+
+    - ``train.optim_g.type``: any optimiser of ``torch.optim``;
+    - ``train.grad_clip_norm``: clips the gradients to this norm;
+    - ``train.gradient_accumulation``: n runs a batch in n parts; iterations, learning rates and
+      results stay those of the whole batch, and memory those of a part;
+    - ``train.warm_start: bicubic``: begin with a network that interpolates bicubically;
+    - ``val.tile``: ``authors`` (default, the published protocol), ``none``, or the side of
+      overlapping blended tiles, with ``val.tile_overlap``;
+    - ``val.baseline: bicubic``: also report the metrics of bicubic interpolation (of the input
+      itself at scale 1).
+
+    Args:
+        opt: the options of a run.
+    """
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        val = opt.get("val") or {}
+        self.tiling = parse_tile(val.get("tile", "authors"), val.get("tile_overlap"))
+        self.scale = int(opt.get("scale", 1))
+        self._baselines: dict[str, dict[str, float]] = {}
+        super().__init__(opt)
+
+    def init_training_settings(self) -> None:
+        """As ``SRModel``, which copies the weights to the EMA network, after a warm start."""
+        train, path = self.opt["train"], self.opt["path"]
+        self.grad_clip_norm = train.get("grad_clip_norm")
+        self.accumulation = int(train.get("gradient_accumulation", 1))
+        warm_start = train.get("warm_start")
+        if warm_start not in (None, "bicubic"):
+            raise ValueError(f"train.warm_start: must be 'bicubic', got {warm_start!r}")
+        if warm_start and not path.get("pretrain_network_g"):
+            start_at_bicubic(self.get_bare_model(self.net_g))
+        super().init_training_settings()
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        """One step of the optimiser on the batch.
+
+        Raises:
+            FloatingPointError: the loss is not finite; the weights are those of the last step.
+        """
+        self.optimizer_g.zero_grad()
+        parts = list(zip(self.lq.chunk(self.accumulation), self.gt.chunk(self.accumulation)))  # noqa: B905
+        losses: OrderedDict[str, Tensor] = OrderedDict()
+        for index, (lq, gt) in enumerate(parts):
+            with self._gradient_sync(last=index == len(parts) - 1):
+                share = lq.shape[0] / self.lq.shape[0]
+                part_losses = self._losses(self.net_g(lq), gt)
+                total = torch.stack(list(part_losses.values())).sum() * share
+                total.backward()
+            for name, value in part_losses.items():
+                losses[name] = losses.get(name, 0) + value.detach() * share
+
+        self.log_dict = self.reduce_loss_dict(losses)
+        for name, value in self.log_dict.items():
+            if not math.isfinite(value):
+                raise FloatingPointError(
+                    f"iteration {current_iter}: loss {name} is {value}; the weights of the last "
+                    "checkpoint are intact. A smaller learning rate or train.grad_clip_norm helps."
+                )
+        if self.grad_clip_norm:
+            parameters = (p for group in self.optimizer_g.param_groups for p in group["params"])
+            norm = torch.nn.utils.clip_grad_norm_(parameters, self.grad_clip_norm)
+            self.log_dict["grad_norm"] = norm.item()
+        self.optimizer_g.step()
+        if self.ema_decay > 0:
+            self.model_ema(decay=self.ema_decay)
+
+    def _gradient_sync(self, last: bool) -> Any:
+        """Lets processes exchange gradients only after the last part of a batch."""
+        if isinstance(self.net_g, DistributedDataParallel) and not last:
+            return self.net_g.no_sync()
+        return nullcontext()
+
+    def _losses(self, output: Tensor, gt: Tensor) -> OrderedDict[str, Tensor]:
+        """Losses of an output, under BasicSR's names."""
+        losses = OrderedDict()
+        if self.cri_pix:
+            losses["l_pix"] = self.cri_pix(output, gt)
+        if self.cri_perceptual:
+            percep, style = self.cri_perceptual(output, gt)
+            if percep is not None:
+                losses["l_percep"] = percep
+            if style is not None:
+                losses["l_style"] = style
+        return losses
+
+    def test(self) -> None:
+        """Restores ``self.lq`` to ``self.output``, tiled as ``val.tile`` says."""
+        # Not the DDP wrapper: only one process validates, and the wrapper waits for the others.
+        net = self.net_g_ema if hasattr(self, "net_g_ema") else self.get_bare_model(self.net_g)
+        net.eval()
+        with torch.no_grad():
+            self.output = run_tiled(net, self.lq, self.scale, self.tiling)
+        if self.is_train:
+            self.net_g.train()
+
+    def nondist_validation(
+        self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool
+    ) -> None:
+        """As ``SRModel``, and reports the baseline if ``val.baseline`` asks for it."""
+        super().nondist_validation(dataloader, current_iter, tb_logger, save_img)
+        baseline = self.opt["val"].get("baseline")
+        if baseline is None or not self.opt["val"].get("metrics"):
+            return
+        name = dataloader.dataset.opt["name"]
+        if name not in self._baselines:
+            self._baselines[name] = self._measure_baseline(dataloader)
+        label = "bicubic" if self.scale > 1 else "input"
+        lines = [f"Validation {name}, {label}"]
+        for metric, value in self._baselines[name].items():
+            gain = self.metric_results[metric] - value
+            lines.append(f"\t # {metric}: {value:.4f}\tnetwork: {gain:+.4f}")
+        get_root_logger().info("\n".join(lines) + "\n")
+
+    def _measure_baseline(self, dataloader: Any) -> dict[str, float]:
+        """Mean metrics of bicubic interpolation over a data set."""
+        metrics = self.opt["val"]["metrics"]
+        totals = dict.fromkeys(metrics, 0.0)
+        for sample in dataloader:
+            image = imresize(tensor2img([sample["lq"]]), self.scale)
+            truth = tensor2img([sample["gt"]])
+            for name, section in metrics.items():
+                totals[name] += float(calculate_metric({"img": image, "img2": truth}, section))
+        return {name: total / len(dataloader) for name, total in totals.items()}
+
+
+class MambaIRv2LightModel(MambaIRv2Model):
+    """:class:`MambaIRv2Model` under the name that the published light option files use."""
