@@ -1,0 +1,46 @@
+"""The command group, and how errors reach the user."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from basicsr_mambair import __version__
+from basicsr_mambair.checkpoint import CheckpointError
+from basicsr_mambair.cli.doctor import doctor
+from basicsr_mambair.cli.restore import restore
+from basicsr_mambair.cli.test import test
+from basicsr_mambair.cli.train import train
+from basicsr_mambair.config import OptionError
+from basicsr_mambair.data.pictures import PictureError
+from basicsr_mambair.ops.selective_scan import BackendUnavailableError
+
+# What a user can mend is told without a traceback.
+_USER_ERRORS = (
+    OptionError,
+    CheckpointError,
+    PictureError,
+    BackendUnavailableError,
+    FloatingPointError,
+)
+
+
+class _Group(click.Group):
+    """A group that shows errors of the user's making as one message and exit status 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except _USER_ERRORS as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="basicsr-mambair")
+def main() -> None:
+    """Train, measure and use MambaIRv2 and every network of BasicSR."""
+
+
+for _command in (train, test, restore, doctor):
+    main.add_command(_command)

@@ -1,0 +1,195 @@
+"""``basicsr restore``."""
+
+from __future__ import annotations
+
+import glob
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from basicsr_mambair.data.pictures import (
+    EXTENSIONS,
+    PACKAGE_SCHEME,
+    PictureError,
+    list_pictures,
+    resolve_root,
+)
+
+if TYPE_CHECKING:
+    from basicsr_mambair.inference.restorer import Restorer
+
+_FORMATS = ("auto", "png", "jpg", "webp", "tif", "bmp")
+
+
+@dataclass(frozen=True)
+class _Job:
+    source: Path
+    target: Path
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the restored pictures; it is created.",
+)
+@click.option(
+    "-w",
+    "--weights",
+    required=True,
+    metavar="FILE|NAME",
+    help="Weights file (.pth, .safetensors), or the name of an experiment under experiments/ or of "
+    "a file in experiments/pretrained_models/. The network is detected from the weights.",
+)
+@click.option(
+    "--tile",
+    default="256",
+    show_default=True,
+    metavar="SIZE|none|authors",
+    help="Cut larger pictures into tiles of SIZE input pixels and blend them; 'authors': as the "
+    "published results were made.",
+)
+@click.option("--overlap", type=int, help="Overlap of blended tiles.  [default: 32 pixels]")
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(_FORMATS),
+    default="auto",
+    show_default=True,
+    help="File format; 'auto' is that of the input.",
+)
+@click.option("--suffix", default="", metavar="TEXT", help="Added to the names of the results.")
+@click.option("--skip-existing", is_flag=True, help="Leave out pictures that are restored already.")
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]")
+@click.option(
+    "--simulate",
+    is_flag=True,
+    help="Take each INPUT for the truth: shrink it by the network's scale first, then restore it "
+    "and print the Y-PSNR of bicubic interpolation and of the result.",
+)
+@click.option(
+    "--compare",
+    is_flag=True,
+    help="Also write NAME_compare.png: before, bicubic and after, side by side.",
+)
+def restore(
+    inputs: tuple[str, ...],
+    output: Path,
+    weights: str,
+    tile: str,
+    overlap: int | None,
+    file_format: str,
+    suffix: str,
+    skip_existing: bool,
+    device: str,
+    simulate: bool,
+    compare: bool,
+) -> None:
+    """Restore pictures: files, folders or globs; png, jpg, webp, tif, bmp; 8 or 16 bits.
+
+    Gray stays gray and alpha is kept. A picture that cannot be read is reported and the others are
+    done; the exit status is then 1.
+
+    \b
+    basicsr restore holiday/ -o restored -w weights.pth
+    basicsr restore 'scans/*.tif' -o restored -w quickstart --compare
+    """
+    from basicsr_mambair.inference.restorer import Restorer, pick_device
+    from basicsr_mambair.inference.tiles import TileError, parse_tile
+    from basicsr_mambair.inference.weights import find_weights
+
+    try:
+        tiling = parse_tile(tile, overlap)
+    except TileError as error:
+        raise click.BadParameter(str(error), param_hint="--tile / --overlap") from error
+    try:
+        chosen = pick_device(device)
+    except RuntimeError as error:
+        raise click.BadParameter(str(error).splitlines()[0], param_hint="--device") from error
+    jobs = _plan_jobs(inputs, output, file_format, suffix)
+    if skip_existing:
+        jobs = [job for job in jobs if not job.target.exists()]
+    restorer = Restorer.from_checkpoint(find_weights(weights), device=chosen, tiling=tiling)
+    if simulate and restorer.scale == 1:
+        raise click.UsageError("--simulate needs a super-resolution network; this one has scale 1")
+    failures = _restore_all(jobs, restorer, simulate, compare)
+    for failure in failures:
+        click.secho(f"not restored: {failure}", fg="red", err=True)
+    click.echo(f"{len(jobs) - len(failures)} of {len(jobs)} pictures restored to {output}")
+    if failures:
+        raise SystemExit(1)
+
+
+def _plan_jobs(inputs: tuple[str, ...], output: Path, file_format: str, suffix: str) -> list[_Job]:
+    """Every input with the file it becomes; finds out what cannot work before any work."""
+    sources = [path for item in inputs for path in _expand(item)]
+    jobs: dict[Path, _Job] = {}
+    for source in dict.fromkeys(sources):
+        extension = source.suffix if file_format == "auto" else f".{file_format}"
+        target = output / f"{source.stem}{suffix}{extension}"
+        if target.exists() and target.samefile(source):
+            raise click.UsageError(f"{source}: the result would replace it; choose another -o")
+        if target in jobs:
+            raise click.UsageError(
+                f"{source} and {jobs[target].source} would both become {target}; "
+                "restore them to folders of their own"
+            )
+        jobs[target] = _Job(source, target)
+    return list(jobs.values())
+
+
+def _expand(item: str) -> list[Path]:
+    """Files that an argument stands for: itself, a folder's pictures, or the matches of a glob."""
+    if not item.startswith(PACKAGE_SCHEME) and not Path(item).expanduser().exists():
+        matches = sorted(glob.glob(item, recursive=True))
+        paths = [Path(match) for match in matches if match.lower().endswith(EXTENSIONS)]
+        if not paths:
+            raise PictureError(f"{item}: no such file, folder or pattern")
+        return paths
+    path = resolve_root(item)
+    return list_pictures(path) if path.is_dir() else [path]
+
+
+def _restore_all(
+    jobs: list[_Job], restorer: Restorer, simulate: bool, compare: bool
+) -> list[str]:
+    """Runs the jobs under a progress bar; returns what went wrong, a line a picture."""
+    from tqdm import tqdm
+
+    from basicsr_mambair.inference.pictures import restore_picture
+
+    failures = []
+    layout = "{desc} {percentage:3.0f}%|{bar}| {elapsed} passed, {remaining} left"
+    with tqdm(total=len(jobs), bar_format=layout, dynamic_ncols=True) as bar:
+
+        def advance(share: float) -> None:
+            bar.update(share)
+
+        for number, job in enumerate(jobs, start=1):
+            bar.set_description(f"{job.source.name} ({number}/{len(jobs)})")
+            try:
+                report = restore_picture(
+                    restorer,
+                    job.source,
+                    job.target,
+                    simulate=simulate,
+                    compare=compare,
+                    progress=advance,
+                )
+            except KeyboardInterrupt:
+                bar.close()
+                done = f"interrupted; {number - 1} of {len(jobs)} pictures are done"
+                raise click.ClickException(f"{done}. --skip-existing goes on.") from None
+            except (PictureError, MemoryError) as error:
+                failures.append(str(error) or f"{job.source}: not enough memory; try --tile 128")
+            else:
+                if report:
+                    bar.write(report)
+            bar.n = number  # fractions of tiles do not add up exactly
+            bar.refresh()
+    return failures
