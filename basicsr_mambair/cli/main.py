@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import click
@@ -26,10 +27,27 @@ _USER_ERRORS = (
 )
 
 
+_format_with_place = warnings.formatwarning
+
+
+def _format_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    """Warnings for the user without the line of code that gave them."""
+    if category is UserWarning:
+        return f"Warning: {message}\n"
+    return _format_with_place(message, category, filename, lineno, line)
+
+
 class _Group(click.Group):
     """A group that shows errors of the user's making as one message and exit status 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        warnings.formatwarning = _format_warning
         try:
             return super().invoke(ctx)
         except _USER_ERRORS as error:

@@ -155,9 +155,7 @@ def _expand(item: str) -> list[Path]:
     return list_pictures(path) if path.is_dir() else [path]
 
 
-def _restore_all(
-    jobs: list[_Job], restorer: Restorer, simulate: bool, compare: bool
-) -> list[str]:
+def _restore_all(jobs: list[_Job], restorer: Restorer, simulate: bool, compare: bool) -> list[str]:
     """Runs the jobs under a progress bar; returns what went wrong, a line a picture."""
     from tqdm import tqdm
 

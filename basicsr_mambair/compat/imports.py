@@ -27,6 +27,21 @@ def functional_tensor() -> bool:
 
 
 @repair(
+    "basicsr.metrics.niqe imports scipy.ndimage.filters, which SciPy 2 drops",
+    thread="SciPy's deprecation warning of that module; basicsr/metrics/niqe.py:5",
+)
+def scipy_filters() -> bool:
+    """Offers ``scipy.ndimage`` under the name of its former sub-module."""
+    name = "scipy.ndimage.filters"
+    if importlib.util.find_spec(name) is not None:
+        return False
+    import scipy.ndimage
+
+    sys.modules[name] = scipy.ndimage
+    return True
+
+
+@repair(
     "basicsr.archs.arch_util imports distutils.version, which Python 3.12 dropped",
     thread="PEP 632; BasicSR#749",
 )
@@ -37,6 +52,7 @@ def distutils_version() -> bool:
     from packaging.version import Version
 
     package = types.ModuleType("distutils")
+    package.__path__ = []
     module = types.ModuleType("distutils.version")
     module.LooseVersion = Version  # type: ignore[attr-defined]
     package.version = module  # type: ignore[attr-defined]

@@ -15,31 +15,23 @@ from basicsr_mambair.compat.repair import repair, replace, source_has
 )
 def realesrgan_without_gpu() -> bool:
     """Lets both models build and fill their training pair pool on the device of the model."""
-    from basicsr.models import realesrgan_model, realesrnet_model
+    from basicsr.models.realesrgan_model import RealESRGANModel
+    from basicsr.models.realesrnet_model import RealESRNetModel
+    from basicsr.utils import DiffJPEG, USMSharp
 
-    needed = False
-    for module, cls in (
-        (realesrgan_model, realesrgan_model.RealESRGANModel),
-        (realesrnet_model, realesrnet_model.RealESRNetModel),
-    ):
-        if not source_has(cls.__init__, ".cuda()"):
-            continue
-        needed = True
-        replace(module, "DiffJPEG", _without_cuda(module.DiffJPEG))
-        replace(module, "USMSharp", _without_cuda(module.USMSharp))
+    models = [
+        cls for cls in (RealESRGANModel, RealESRNetModel) if source_has(cls.__init__, ".cuda()")
+    ]
+    for cls in models:
         replace(cls, "_dequeue_and_enqueue", _with_pool_on_device(cls._dequeue_and_enqueue))
-    return needed
+    if models:
+        replace(DiffJPEG, "cuda", _cuda_if_there_is_one)
+        replace(USMSharp, "cuda", _cuda_if_there_is_one)
+    return bool(models)
 
 
-def _without_cuda(cls: type[torch.nn.Module]) -> type[torch.nn.Module]:
-    """A subclass whose ``.cuda()`` is harmless on a machine without CUDA."""
-
-    class OnAnyDevice(cls):  # type: ignore[misc, valid-type]
-        def cuda(self, device: Any = None) -> Any:
-            return super().cuda(device) if torch.cuda.is_available() else self
-
-    OnAnyDevice.__name__ = cls.__name__
-    return OnAnyDevice
+def _cuda_if_there_is_one(self: torch.nn.Module, device: Any = None) -> torch.nn.Module:
+    return torch.nn.Module.cuda(self, device) if torch.cuda.is_available() else self
 
 
 def _with_pool_on_device(original: Any) -> Any:

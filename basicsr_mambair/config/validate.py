@@ -22,7 +22,7 @@ from basicsr_mambair.utils.arguments import (
     required_names,
 )
 
-_SIMILAR = 0.75
+_SIMILAR = 0.8
 
 _TOP = frozenset(
     "name model_type scale num_gpu manual_seed datasets path train val logger dist_params "
@@ -69,7 +69,8 @@ def validate_options(options: dict[str, Any], is_train: bool) -> None:
     _check_datasets(_section(options, "datasets"), options, is_train)
     _check_paths(_section(options, "path"))
     if is_train:
-        _check_train(_section(options, "train"))
+        batch_size = options["datasets"]["train"]["batch_size_per_gpu"]
+        _check_train(_section(options, "train"), batch_size)
         _check_keys(_section(options, "logger"), _LOGGER, "logger")
     if options.get("val") is not None:
         _check_val(_section(options, "val"), is_train, options)
@@ -78,7 +79,7 @@ def validate_options(options: dict[str, Any], is_train: bool) -> None:
         raise OptionError(f"num_gpu: must be 'auto' or a number of GPUs, got {num_gpu!r}")
 
 
-def _check_train(train: dict[str, Any]) -> None:
+def _check_train(train: dict[str, Any], batch_size: int) -> None:
     from basicsr.losses import build_loss  # noqa: F401  (fills the registry)
     from basicsr.models import lr_scheduler
     from basicsr.utils.registry import LOSS_REGISTRY
@@ -103,10 +104,16 @@ def _check_train(train: dict[str, Any]) -> None:
     scheduler = _section(train, "scheduler", "train")
     schedulers = {name: getattr(lr_scheduler, cls) for name, cls in _SCHEDULERS.items()}
     _check_call(scheduler, schedulers, "train.scheduler", "scheduler", given=("optimizer",))
-    for key in ("grad_clip_norm", "gradient_accumulation"):
-        value = train.get(key)
-        if value is not None and not (isinstance(value, (int, float)) and value > 0):
-            raise OptionError(f"train.{key}: must be a number above 0, got {value!r}")
+    clip = train.get("grad_clip_norm")
+    if clip is not None and not (isinstance(clip, (int, float)) and clip > 0):
+        raise OptionError(f"train.grad_clip_norm: must be a number above 0, got {clip!r}")
+    parts = train.get("gradient_accumulation", 1)
+    if not isinstance(parts, int) or parts < 1 or batch_size % parts:
+        raise OptionError(
+            "train.gradient_accumulation: must divide batch_size_per_gpu "
+            f"{batch_size}, got {parts!r}"
+        )
+    _check_choice(train, "warm_start", "train")
 
 
 def _check_val(val: dict[str, Any], is_train: bool, options: Mapping[str, Any]) -> None:
@@ -122,6 +129,7 @@ def _check_val(val: dict[str, Any], is_train: bool, options: Mapping[str, Any]) 
         _check_call(
             section, dict(iter(METRIC_REGISTRY)), where, "metric", given=("img", "img2", "better")
         )
+    _check_choice(val, "baseline", "val")
     from basicsr_mambair.inference.tiles import TileError, parse_tile
 
     try:
@@ -172,6 +180,16 @@ def _check_paths(path: dict[str, Any]) -> None:
             raise OptionError(f"path.{key}: there is no file {value}")
 
 
+def _check_choice(section: Mapping[str, Any], key: str, where: str) -> None:
+    """Of an option that so far knows a single value."""
+    if section.get(key) not in (None, "bicubic"):
+        raise OptionError(f"{where}.{key}: must be 'bicubic', got {section[key]!r}")
+
+
+def _without_digits(key: str) -> str:
+    return re.sub(r"\d", "", key)
+
+
 def _section(options: Mapping[str, Any], key: str, parent: str = "") -> dict[str, Any]:
     where = f"{parent}.{key}" if parent else key
     section = options.get(key)
@@ -217,14 +235,11 @@ def _check_arguments(
 ) -> None:
     """Binds a section's keys to a signature; the caller supplies the ``given`` arguments."""
     names = parameter_names(target)
-    if names is None:
-        return
-    for key in section:
-        if key not in names and key != "type" and key not in given:
-            known = sorted(names - set(given))
-            raise OptionError(
-                f"{where}.{key}: {target.__name__} has no such argument{did_you_mean(key, known)}"
-            )
+    if names is not None:
+        for key in section:
+            if key not in names and key != "type" and key not in given:
+                hint = did_you_mean(key, names - set(given))
+                raise OptionError(f"{where}.{key}: {target.__name__} has no such argument{hint}")
     for key in sorted(required_names(target) - set(section) - set(given)):
         raise OptionError(f"{where}.{key}: is missing; {target.__name__} needs it")
 
@@ -243,7 +258,8 @@ def _check_keys(
         # A section for a network may be misspelt too: network_g stands for all of them.
         candidates = known | ({"network_g", "network_d"} if not where else set())
         nearest = nearest_name(str(key), candidates, _SIMILAR)
-        if nearest is not None and nearest not in section:
+        # A number more or less names another thing of the same kind: resize_prob2.
+        if nearest is not None and _without_digits(nearest) != _without_digits(str(key)):
             raise OptionError(f"{place}: unknown key; did you mean {nearest!r}?")
         warnings.warn(
             f"option {place} is not known to BasicSR and may have no effect", stacklevel=2

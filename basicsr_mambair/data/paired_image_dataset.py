@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from basicsr.utils import FileClient
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -30,6 +29,7 @@ from basicsr_mambair.data.samples import (
     random_window,
     to_tensor,
 )
+from basicsr_mambair.data.stores import read_bytes
 from basicsr_mambair.utils.arguments import did_you_mean
 
 # task -> (whether pictures are gray, whether LQ is made from GT by adding noise)
@@ -87,7 +87,6 @@ class MambaIRPairedDataset(Dataset):
         gt_roots = as_list(opt["dataroot_gt"])
         lq_roots = [] if self.adds_noise else as_list(opt["dataroot_lq"])
         self._roots = list(zip(gt_roots, lq_roots or [None] * len(gt_roots), strict=True))
-        self._clients: dict[int, FileClient] = {}  # opened on first use, in the worker
         self.pairs = [pair for i in range(len(self._roots)) for pair in self._find_pairs(i)]
         if self.io["type"] == "disk":
             self._check_sizes()
@@ -193,8 +192,9 @@ class MambaIRPairedDataset(Dataset):
             beyond; ``lq_path`` and ``gt_path``.
         """
         pair = self.pairs[index]
-        gt = self._read(pair, pair.gt, "gt")
-        lq = gt if pair.lq is None else self._read(pair, pair.lq, "lq")
+        gt_root, lq_root = self._roots[pair.root]
+        gt = self._read(pair.gt, gt_root)
+        lq = gt if pair.lq is None else self._read(pair.lq, lq_root)
         self._check_size(pair, gt.shape, lq.shape)
         scale = self.scale
         if self.opt["phase"] == "train":
@@ -219,27 +219,11 @@ class MambaIRPairedDataset(Dataset):
             "gt_path": pair.gt,
         }
 
-    def _read(self, pair: _Pair, path: str, side: str) -> Pixels:
+    def _read(self, path: str, root: str) -> Pixels:
         """Pixels in [0, 1], float32 ``(H, W, C)``, BGR or gray."""
-        gt_root, lq_root = self._roots[pair.root]
-        name = path
-        if self.io["type"] == "lmdb":
-            name = f"{gt_root if side == 'gt' else lq_root}: key {path!r}"
-        content = self._client(pair.root).get(path, side)
+        name = f"{root}: key {path!r}" if self.io["type"] == "lmdb" else path
+        content = read_bytes(self.io, root, path)
         return to_float(decode_picture(content, name, gray=self.gray))
-
-    def _client(self, root: int) -> FileClient:
-        if root not in self._clients:
-            arguments = dict(self.io)
-            kind = arguments.pop("type")
-            if kind == "lmdb":
-                used = [
-                    (p, key) for p, key in zip(self._roots[root], ("gt", "lq"), strict=True) if p
-                ]
-                arguments["db_paths"] = [path for path, _ in used]
-                arguments["client_keys"] = [key for _, key in used]
-            self._clients[root] = FileClient(kind, **arguments)
-        return self._clients[root]
 
     def _add_noise(self, gt: Pixels) -> Pixels:
         sigma = self.opt["noise"] / 255.0

@@ -50,10 +50,7 @@ class MambaIRv2Model(SRModel):
         train, path = self.opt["train"], self.opt["path"]
         self.grad_clip_norm = train.get("grad_clip_norm")
         self.accumulation = int(train.get("gradient_accumulation", 1))
-        warm_start = train.get("warm_start")
-        if warm_start not in (None, "bicubic"):
-            raise ValueError(f"train.warm_start: must be 'bicubic', got {warm_start!r}")
-        if warm_start and not path.get("pretrain_network_g"):
+        if train.get("warm_start") == "bicubic" and not path.get("pretrain_network_g"):
             start_at_bicubic(self.get_bare_model(self.net_g))
         super().init_training_settings()
 

@@ -1,0 +1,117 @@
+"""Fixtures that several folders of tests share."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+import basicsr_mambair  # noqa: F401  (repairs BasicSR before any test imports it)
+from basicsr_mambair.data.degradations import imresize
+from basicsr_mambair.data.pictures import resolve_root
+
+ROOT = Path(__file__).resolve().parent.parent
+GOLDEN = Path(__file__).resolve().parent / "data" / "golden"
+
+torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+
+@dataclass
+class Golden:
+    """One parity file: computed with the authors' definition (see tests/data/README.md)."""
+
+    arch: str
+    config: dict
+    gumbel_seed: int
+    grad_norms: dict
+    tensors: dict
+
+    def state(self) -> dict:
+        return {
+            key.removeprefix("state."): value
+            for key, value in self.tensors.items()
+            if key.startswith("state.")
+        }
+
+
+def read_golden(name: str) -> Golden:
+    with safe_open(GOLDEN / f"{name}.safetensors", "pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        metadata = file.metadata()
+    return Golden(
+        metadata["arch"],
+        json.loads(metadata["config"]),
+        int(metadata["gumbel_seed"]),
+        json.loads(metadata["grad_norms"]),
+        tensors,
+    )
+
+
+@pytest.fixture(scope="session")
+def benchmark_pictures() -> Path:
+    """Folder with Set5, Classic5 and Kodak24, which may not be shipped (tests/data/README.md)."""
+    for place in (os.environ.get("BASICSR_MAMBAIR_DATA"), ROOT / "datasets"):
+        if place and (Path(place) / "Set5").is_dir():
+            return Path(place)
+    pytest.skip("no benchmark pictures: put Set5 under datasets/ or set BASICSR_MAMBAIR_DATA")
+
+
+def photograph(name: str = "coffee", height: int = 96, width: int = 128) -> np.ndarray:
+    """A crop of one of scikit-image's photographs, uint8 BGR."""
+    image = cv2.imread(str(resolve_root(f"pkg://skimage/data/{name}.png")))
+    return image[60 : 60 + height, 80 : 80 + width]
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """A miniature SR data set: ``HR/*.png`` and ``LR/*x2.png`` of three photographs."""
+    for folder in ("HR", "LR"):
+        (tmp_path / folder).mkdir()
+    for name in ("astronaut", "chelsea", "coffee"):
+        image = photograph(name)
+        cv2.imwrite(str(tmp_path / "HR" / f"{name}.png"), image)
+        cv2.imwrite(str(tmp_path / "LR" / f"{name}x2.png"), imresize(image, 1 / 2))
+    return tmp_path
+
+
+def tiny_network(**changes: object) -> dict:
+    """The ``network_g`` section of a network that runs in milliseconds."""
+    return {
+        "type": "MambaIRv2Light",
+        "upscale": 2,
+        "embed_dim": 28,
+        "d_state": 2,
+        "depths": [1, 2],
+        "num_heads": [2, 2],
+        "window_size": 4,
+        "inner_rank": 4,
+        "num_tokens": 4,
+        "mlp_ratio": 1.0,
+        "upsampler": "pixelshuffledirect",
+    } | changes
+
+
+def run_basicsr(
+    *arguments: object, cwd: Path, timeout: float = 240, module: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Runs the command as a user would, in a process of its own."""
+    command = [sys.executable, "-m", "basicsr_mambair"]
+    if not module:
+        command = [str(Path(sys.executable).with_name("basicsr"))]
+    return subprocess.run(
+        [*command, *map(str, arguments)],
+        cwd=cwd,
+        timeout=timeout,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
+    )

@@ -1,0 +1,174 @@
+"""The scan against values and gradients computed in float64 by a plain recurrence."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from basicsr_mambair.ops import selective_scan, selective_scan_tokens
+from basicsr_mambair.ops.selective_scan import (
+    BackendUnavailableError,
+    available_backends,
+    select_automatic,
+)
+from basicsr_mambair.ops.selective_scan.backend import ScanBackend, select_backend
+from tests.conftest import GOLDEN
+
+ARGUMENTS = ("u", "delta", "A", "B", "C", "D", "delta_bias")
+CASES = ("batch", "extreme", "groups", "long", "one", "small", "wide")
+BACKENDS = [name for name, reason in available_backends("cpu").items() if reason is None]
+
+
+def golden_case(name: str) -> dict[str, torch.Tensor]:
+    with safe_open(GOLDEN / "selective_scan.safetensors", "pt") as file:
+        keys = [key for key in file.keys() if key.startswith(f"{name}.")]  # noqa: SIM118
+        return {key.partition(".")[2]: file.get_tensor(key) for key in keys}
+
+
+def relative(actual: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((actual - expected).abs().max() / expected.abs().max().clamp_min(1e-30))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", CASES)
+def test_values_and_gradients(name: str, backend: str) -> None:
+    case = golden_case(name)
+    inputs = {key: case[key].clone().requires_grad_() for key in ARGUMENTS}
+    y = selective_scan(**inputs, backend=backend)
+    y.backward(case["grad_y"])
+    assert relative(y.detach(), case["y"]) < 1e-4
+    for key in ARGUMENTS:
+        gradient = inputs[key].grad
+        assert gradient is not None
+        assert torch.isfinite(gradient).all()
+        assert relative(gradient, case[f"grad_{key}"]) < 1e-3, key
+
+
+@pytest.mark.parametrize("segment", [64, 500])
+def test_chunk_borders_do_not_show(segment: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    chunked = sys.modules["basicsr_mambair.ops.selective_scan.chunked"]
+    monkeypatch.setattr(chunked, "_SEGMENT_ELEMENTS", segment * 12 * 4)
+    monkeypatch.setattr(chunked, "_STEP_ELEMENTS", 7 * 12 * 4)
+    for name in ("groups", "long", "batch"):
+        case = golden_case(name)
+        inputs = {key: case[key].clone().requires_grad_() for key in ARGUMENTS}
+        y = selective_scan(**inputs, backend="torch")
+        y.backward(case["grad_y"])
+        assert relative(y.detach(), case["y"]) < 1e-4
+        for key in ARGUMENTS:
+            assert relative(inputs[key].grad, case[f"grad_{key}"]) < 1e-3, (name, key)
+
+
+def test_optional_arguments_and_token_layout() -> None:
+    case = golden_case("batch")
+    u, delta, A, B, C = (case[key] for key in ARGUMENTS[:5])
+    expected = selective_scan(u, delta, A, B, C, backend="reference")
+    assert relative(selective_scan(u, delta, A, B, C, backend="torch"), expected) < 1e-5
+    tokens = selective_scan_tokens(
+        u.transpose(1, 2), delta.transpose(1, 2), A, B[:, 0].mT, C[:, 0].mT, backend="torch"
+    )
+    assert relative(tokens.transpose(1, 2), expected) < 1e-5
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_low_precision_keeps_a_float32_state(dtype: torch.dtype) -> None:
+    case = golden_case("long")
+    low = {key: case[key].to(dtype) for key in ("u", "delta", "B", "C")}
+    high = {key: value.float() for key, value in low.items()}
+    rest = {key: case[key] for key in ("A", "D", "delta_bias")}
+    y = selective_scan(**low, **rest, backend="torch")
+    assert y.dtype == dtype
+    expected = selective_scan(**high, **rest, backend="reference")
+    # only the result is rounded
+    assert relative(y.float(), expected) < torch.finfo(dtype).eps
+
+
+def test_memory_is_bounded_by_the_segment() -> None:
+    """Between forward and backward only the inputs and one state a segment are kept."""
+    length, channels, d_state = 20000, 8, 16
+    u = torch.randn(1, length, channels, requires_grad=True)
+    B = torch.randn(1, length, d_state)
+    kept = 0
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        nonlocal kept
+        kept += tensor.numel()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        selective_scan_tokens(u, u, -torch.rand(channels, d_state), B, B, backend="torch")
+    assert kept < length * channels * d_state / 2
+
+
+def test_float64_is_computed_in_float64() -> None:
+    torch.manual_seed(0)
+    inputs = [
+        torch.randn(2, 13, 6, dtype=torch.float64, requires_grad=True),
+        torch.randn(2, 13, 6, dtype=torch.float64, requires_grad=True),
+        -torch.rand(6, 3, dtype=torch.float64),
+        torch.randn(2, 13, 2, 3, dtype=torch.float64, requires_grad=True),
+        torch.randn(2, 13, 2, 3, dtype=torch.float64, requires_grad=True),
+    ]
+    inputs[2].requires_grad_()
+    assert torch.autograd.gradcheck(lambda *x: selective_scan_tokens(*x, backend="torch"), inputs)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"delta": torch.zeros(1, 5, 16)}, "delta is"),
+        ({"A": torch.zeros(5, 4)}, "B is"),
+        ({"D": torch.zeros(4)}, "D is"),
+        ({"B": torch.zeros(1, 2, 3, 17), "C": torch.zeros(1, 2, 3, 17)}, "do not divide"),
+        ({"B": torch.zeros(1, 3, 17)}, "must be"),
+        ({"u": torch.zeros(1, 5, 0), "delta": torch.zeros(1, 5, 0)}, "no tokens"),
+    ],
+)
+def test_shapes_that_do_not_fit(change: dict, message: str) -> None:
+    case = golden_case("small")
+    inputs = {key: case[key] for key in ARGUMENTS} | change
+    with pytest.raises(ValueError, match=message):
+        selective_scan(**inputs)
+
+
+class _Broken(ScanBackend):
+    name = "broken"
+
+    def unavailable_reason(self, device: str) -> str | None:
+        return "it is broken"
+
+    def __call__(self, inputs: object) -> torch.Tensor:
+        raise AssertionError
+
+
+def test_unknown_and_unavailable_backends() -> None:
+    case = golden_case("small")
+    inputs = [case[key] for key in ARGUMENTS]
+    with pytest.raises(ValueError, match="'trition' is unknown"):
+        selective_scan(*inputs, backend="trition")
+    with pytest.raises(BackendUnavailableError, match="it is broken"):
+        select_backend({"broken": _Broken()}, "broken", torch.device("cpu"))
+    with pytest.raises(BackendUnavailableError, match="no backend runs on cpu"):
+        select_backend({"broken": _Broken()}, "auto", torch.device("cpu"))
+
+
+def test_auto_says_once_what_runs(caplog: pytest.LogCaptureFixture) -> None:
+    backend = sys.modules["basicsr_mambair.ops.selective_scan.backend"]
+    backend._automatic.cache_clear()
+    case = golden_case("small")
+    inputs = [case[key] for key in ARGUMENTS]
+    logger = logging.getLogger("basicsr.mambair")
+    logger.addHandler(caplog.handler)
+    try:
+        with caplog.at_level(logging.INFO, logger="basicsr.mambair"):
+            selective_scan(*inputs)
+            selective_scan(*inputs)
+    finally:
+        logger.removeHandler(caplog.handler)
+    said = {record.getMessage() for record in caplog.records}
+    assert len(said) == 1
+    assert repr(select_automatic("cpu")) in said.pop()
