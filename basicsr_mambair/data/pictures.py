@@ -113,7 +113,7 @@ def decode_picture(
     if content is None:
         raise PictureError(f"{name}: there is no such entry")
     pixels = None
-    if len(content) and _is_complete(content):
+    if len(content) and is_complete(content):
         flag = cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR
         try:
             pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flag)
@@ -125,8 +125,8 @@ def decode_picture(
     return decoded[..., None] if decoded.ndim == 2 else decoded
 
 
-def _is_complete(content: bytes | memoryview) -> bool:
-    """False for a PNG or JPEG without its end marker, which OpenCV would fill up with gray."""
+def is_complete(content: bytes | memoryview | NDArray[np.uint8]) -> bool:
+    """False for a PNG or JPEG without its end marker, which OpenCV 4 fills up with gray."""
     content = bytes(content)
     if content.startswith(b"\x89PNG"):
         return b"IEND" in content[-64:]

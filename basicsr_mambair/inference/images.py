@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from basicsr_mambair.data.pictures import PictureError
+from basicsr_mambair.data.pictures import PictureError, is_complete
 
 Pixels = NDArray[Any]
 
@@ -45,7 +46,7 @@ def read_image(path: str | os.PathLike[str]) -> Pixels:
 
 
 def _decode(content: NDArray[np.uint8], flags: int) -> Pixels | None:
-    if content.size == 0:
+    if content.size == 0 or not is_complete(content):
         return None
     try:
         return cv2.imdecode(content, flags)
@@ -90,4 +91,5 @@ def write_image(image: Pixels, path: str | os.PathLike[str]) -> None:
     except OSError as error:
         raise PictureError(f"{path}: cannot be written: {error.strerror}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,190 @@
+"""The other commands, and how the command line answers."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from basicsr_mambair import compat
+from basicsr_mambair.cli import main
+from basicsr_mambair.inference.images import read_image, write_image
+from tests.conftest import photograph, run_basicsr, tiny_network
+from tests.inference.test_restorer import bicubic_network
+
+
+def invoke(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    return result.exit_code, result.output
+
+
+def test_help_lists_the_commands() -> None:
+    code, output = invoke("--help")
+    assert code == 0
+    for name in ("train", "test", "restore", "doctor"):
+        assert name in output
+        assert invoke(name, "--help")[0] == 0
+
+
+def test_doctor_names_backend_and_repairs() -> None:
+    code, output = invoke("doctor")
+    assert code == 0
+    assert "'auto' takes it" in output
+    for repair in compat.repairs():
+        assert repair.name in output
+
+
+def test_test_measures(pairs: Path) -> None:
+    weights = bicubic_network(pairs)
+    contents = {
+        "name": "measure", "model_type": "MambaIRv2LightModel", "scale": 2, "num_gpu": 1,
+        "datasets": {"test_1": {
+            "name": "three", "type": "PairedImageDataset", "task": "SR", "dataroot_gt": "HR",
+            "dataroot_lq": "LR", "filename_tmpl": "{}x2", "io_backend": {"type": "disk"}}},
+        "network_g": tiny_network(),
+        "path": {"pretrain_network_g": str(weights), "strict_load_g": True},
+        "val": {"baseline": "bicubic", "metrics": {
+            "psnr": {"type": "calculate_psnr", "crop_border": 2, "test_y_channel": True}}},
+    }  # fmt: skip
+    (pairs / "measure.yml").write_text(yaml.safe_dump(contents))
+    run = run_basicsr("test", "-opt", "measure.yml", cwd=pairs)
+    log = run.stdout + run.stderr
+    assert run.returncode == 0, log
+    assert "Validation three" in log
+    assert "Validation three, bicubic" in log
+    pictures = pairs / "results" / "measure" / "visualization" / "three"
+    assert len(list(pictures.iterdir())) == 3
+
+
+def test_weights_of_another_size_are_explained(pairs: Path) -> None:
+    weights = bicubic_network(pairs)
+    contents = {
+        "name": "measure", "model_type": "MambaIRv2Model", "scale": 2,
+        "datasets": {"test": {"type": "PairedImageDataset", "dataroot_gt": "HR",
+                              "dataroot_lq": "LR", "filename_tmpl": "{}x2"}},
+        "network_g": tiny_network(embed_dim=32), "path": {"pretrain_network_g": str(weights)},
+    }  # fmt: skip
+    (pairs / "measure.yml").write_text(yaml.safe_dump(contents))
+    run = run_basicsr("test", "-opt", "measure.yml", cwd=pairs)
+    assert run.returncode == 1
+    assert "tiny.pth: these weights do not fit MambaIRv2Light" in run.stderr
+    assert "embed_dim: 28" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Path:
+    """Pictures of every kind, one of them damaged."""
+    folder = tmp_path / "gallery"
+    folder.mkdir()
+    colour = photograph(height=20, width=30)
+    write_image(colour, folder / "colour.png")
+    write_image(colour[..., 0], folder / "gray.jpg")
+    write_image(colour.astype(np.uint16) * 257, folder / "deep.tif")
+    write_image(np.dstack([colour, colour[..., 0]]), folder / "alpha.webp")
+    write_image(colour, folder / "plain.bmp")
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    (folder / "notes.txt").write_text("not a picture")
+    return folder
+
+
+def test_restore_end_to_end(gallery: Path, tmp_path: Path) -> None:
+    bicubic_network(tmp_path)
+    run = run_basicsr("restore", "gallery", "-o", "out", "-w", "tiny", cwd=tmp_path)
+    assert run.returncode == 1
+    assert "broken.png: not a readable picture" in run.stderr
+    assert "5 of 6 pictures restored to out" in run.stdout
+    assert "left" in run.stderr, "no progress bar"
+    restored = {path.name: read_image(path) for path in (tmp_path / "out").iterdir()}
+    assert restored.keys() == {"colour.png", "gray.jpg", "deep.tif", "alpha.webp", "plain.bmp"}
+    assert restored["colour.png"].shape == (40, 60, 3)
+    assert restored["gray.jpg"].shape == (40, 60)
+    assert restored["deep.tif"].dtype == np.uint16
+    assert restored["alpha.webp"].shape == (40, 60, 4)
+
+
+def test_restore_files_globs_and_formats(
+    gallery: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bicubic_network(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    code, output = invoke(
+        "restore", "gallery/*r*.png", "gallery/plain.bmp", "-o", "out", "-w", "tiny",
+        "--format", "png", "--suffix", "_x2", "--tile", "16", "--overlap", "4",
+    )  # fmt: skip
+    assert code == 1, output  # broken.png
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"colour_x2.png", "plain_x2.png"}
+
+
+def test_restore_skips_what_is_there(
+    gallery: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bicubic_network(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (gallery / "broken.png").unlink()
+    (tmp_path / "out").mkdir()
+    shutil.copy(gallery / "plain.bmp", tmp_path / "out" / "plain.bmp")
+    code, output = invoke("restore", gallery, "-o", "out", "-w", "tiny", "--skip-existing")
+    assert code == 0
+    assert "4 of 4 pictures restored" in output
+    assert read_image(tmp_path / "out" / "plain.bmp").shape == (20, 30, 3)
+
+
+def test_restore_simulates_and_compares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bicubic_network(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    code, output = invoke(
+        "restore", "pkg://skimage/data/chelsea.png", "-o", "out", "-w", "tiny",
+        "--simulate", "--compare", "--tile", "none",
+    )  # fmt: skip
+    assert code == 0, output
+    assert "chelsea.png: Y-PSNR bicubic 35.25 dB, restored 35." in output
+    assert cv2.imread("out/chelsea_compare.png") is not None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.png", "-o", "out", "-w", "tiny"], "nowhere.png: no such file, folder"),
+        (["gallery", "-o", "gallery", "-w", "tiny"], "the result would replace it"),
+        (["gallery", "gallery2", "-o", "out", "-w", "tiny"], "would both become"),
+        (["gallery", "-o", "out", "-w", "tinny"], "tinny: is neither a weights file nor"),
+        (["gallery", "-o", "out", "-w", "tiny", "--tile", "big"], "must be 'authors', 'none'"),
+        (
+            ["gallery", "-o", "out", "-w", "tiny", "--tile", "64", "--overlap", "60"],
+            "half the tile",
+        ),
+        (["gallery", "-o", "out", "-w", "tiny", "--device", "gpu"], "--device"),
+        (["gallery", "-o", "out"], "Missing option '-w'"),
+        (["gallery", "-w", "tiny"], "Missing option '-o'"),
+    ],
+)
+def test_restore_refuses_before_any_work(
+    arguments: list[str], message: str, gallery: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    bicubic_network(tmp_path)
+    shutil.copytree(gallery, tmp_path / "gallery2")
+    monkeypatch.chdir(tmp_path)
+    code, output = invoke("restore", *arguments)
+    assert code in (1, 2)
+    assert message in output.replace("\n", " ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_arguments_of_train() -> None:
+    for arguments, message in (
+        (["train"], "Missing option '-opt'"),
+        (["train", "-opt", "no.yml"], "no.yml: there is no such option file"),
+        (["train", "-opt", "no.yml", "x=1"], "to change an option: --force_yml x=1"),
+        (["trian"], "No such command 'trian'"),
+    ):
+        code, output = invoke(*arguments)
+        assert code in (1, 2)
+        assert message in output
