@@ -23,6 +23,7 @@ from basicsr_mambair.ops.selective_scan.backend import (
     select_backend,
 )
 from basicsr_mambair.ops.selective_scan.chunked import ChunkedBackend
+from basicsr_mambair.ops.selective_scan.native import NativeBackend
 from basicsr_mambair.ops.selective_scan.reference import ReferenceBackend
 
 __all__ = [
@@ -35,7 +36,7 @@ __all__ = [
 
 # In the order in which "auto" tries them; "reference" is for tests and is never chosen.
 _BACKENDS: dict[str, ScanBackend] = {
-    backend.name: backend for backend in (ChunkedBackend(), ReferenceBackend())
+    backend.name: backend for backend in (NativeBackend(), ChunkedBackend(), ReferenceBackend())
 }
 
 

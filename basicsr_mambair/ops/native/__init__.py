@@ -1,0 +1,102 @@
+"""The C++ kernels for CPUs: finding the library, and calling it by ctypes.
+
+The library is built by ``setup.py`` from ``native.cpp`` where there is a compiler; without one the
+package works without it. It knows nothing of torch: Python hands it pointers and strides.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+_FLOATS = ctypes.c_void_p
+INSTRUCTION_SETS = ("baseline", "AVX2", "AVX-512")
+
+
+class ScanArguments(ctypes.Structure):
+    """Mirrors ``ScanArguments`` of ``api.h``."""
+
+    _fields_ = (
+        [(name, ctypes.c_int64) for name in ("batch", "length", "channels", "groups", "d_state")]
+        + [(name, _FLOATS) for name in ("u", "delta", "A", "B", "C", "D", "bias")]
+        + [
+            (name, ctypes.c_int64)
+            for name in (
+                "u_batch", "u_token", "delta_batch", "delta_token",
+                "B_batch", "B_token", "B_group", "C_batch", "C_token", "C_group",
+            )
+        ]
+        + [
+            (name, _FLOATS)
+            for name in (
+                "y", "states", "grad_y", "grad_u", "grad_delta", "grad_B", "grad_C", "grad_A",
+                "grad_D", "grad_bias",
+            )
+        ]
+    )  # fmt: skip
+
+
+@lru_cache
+def library() -> ctypes.CDLL | None:
+    """The library, or ``None`` if it was not built (:func:`missing_reason` says so)."""
+    spec = importlib.util.find_spec("basicsr_mambair.ops.native._kernels")
+    if spec is None or spec.origin is None:
+        return None
+    loaded = ctypes.CDLL(spec.origin)
+    for name in ("mambair_scan_forward", "mambair_scan_backward"):
+        function = getattr(loaded, name)
+        function.argtypes = [ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p]
+        function.restype = None
+    return loaded
+
+
+def missing_reason() -> str | None:
+    """Why there is no library; ``None`` if there is one."""
+    if library() is None:
+        return "its library was not built; install a C++ compiler and reinstall the package"
+    return None
+
+
+def describe() -> str:
+    """Instruction set and threads of the library, for ``basicsr doctor``."""
+    loaded = library()
+    if loaded is None:
+        return str(missing_reason())
+    threads = "torch's OpenMP threads" if _torch_parallel() else "threads of its own"
+    return f"{INSTRUCTION_SETS[loaded.mambair_instruction_set()]}, {threads}"
+
+
+def call(function: Callable[..., None], arguments: ctypes.Structure) -> None:
+    """Runs a kernel on as many threads as torch uses; other Python threads go on meanwhile."""
+    function(ctypes.addressof(arguments), torch.get_num_threads(), _torch_parallel())
+
+
+@lru_cache
+def _torch_parallel() -> int | None:
+    """Address of ``GOMP_parallel`` in the OpenMP runtime that torch has loaded.
+
+    Sharing torch's threads keeps two pools from competing for the cores: OpenMP's threads spin for a
+    while after a parallel region, and would do so against ours.
+    """
+    if not hasattr(os, "RTLD_NOLOAD"):
+        return None
+    folder = Path(torch.__file__).parent
+    for path in [*folder.glob("lib/libgomp*.so*"), *folder.parent.glob("torch.libs/libgomp*.so*")]:
+        try:
+            runtime = ctypes.CDLL(str(path), mode=os.RTLD_NOLOAD | os.RTLD_NOW)
+            return ctypes.cast(runtime.GOMP_parallel, ctypes.c_void_p).value
+        except (OSError, AttributeError):
+            continue
+    return None
+
+
+def address(tensor: Tensor | None) -> int | None:
+    """Pointer to the first element."""
+    return None if tensor is None else tensor.data_ptr()

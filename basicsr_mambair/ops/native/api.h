@@ -1,0 +1,38 @@
+// The C interface of the kernels: what Python passes by pointer (native/__init__.py mirrors it).
+#pragma once
+
+#include <cstdint>
+
+// Selective scan, token-major. Strides count floats; the innermost stride is 1 everywhere.
+struct ScanArguments {
+  int64_t batch, length, channels, groups, d_state;
+  const float *u;      // (batch, length, channels)
+  const float *delta;  // (batch, length, channels), before bias and softplus
+  const float *A;      // (groups, d_state, channels / groups), contiguous
+  const float *B;      // (batch, length, groups, d_state)
+  const float *C;      // (batch, length, groups, d_state)
+  const float *D;      // (channels) or null
+  const float *bias;   // (channels) or null
+  int64_t u_batch, u_token, delta_batch, delta_token;
+  int64_t B_batch, B_token, B_group, C_batch, C_token, C_group;
+  float *y;       // (batch, length, channels), contiguous
+  float *states;  // state before every chunk, or null: (batch, blocks, chunks, d_state, LANES)
+  // Backward only; all contiguous.
+  const float *grad_y;              // (batch, length, channels)
+  float *grad_u, *grad_delta;       // (batch, length, channels)
+  float *grad_B, *grad_C;           // (batch, blocks, length, d_state): one part a block
+  float *grad_A;                    // (batch, blocks, d_state, LANES)
+  float *grad_D, *grad_bias;        // (batch, blocks, LANES)
+};
+
+// Attention within shifted windows of a map of queries, keys and values.
+struct AttentionArguments {
+  int64_t batch, height, width, channels, heads, window, shift;
+  const float *qkv;   // (batch, height, width, 3 * channels), contiguous
+  const float *bias;  // (heads, window^2, window^2), contiguous
+  float *out;         // (batch, height, width, channels), contiguous
+  float scale;
+};
+
+// Work is cut into tasks that may run in any order; `run(context, task)` does one of them.
+using Task = void (*)(const void *context, int64_t task);

@@ -1,0 +1,148 @@
+// Kernels for CPUs, in plain C++ without torch's headers: one build serves every torch and, through
+// CPython's stable ABI, every Python. Python finds the functions below by ctypes.
+
+#define Py_LIMITED_API 0x030a0000
+#include <Python.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#include "api.h"
+
+#if defined(_MSC_VER)
+#define INLINE static __forceinline
+#define EXPORT extern "C" __declspec(dllexport)
+#else
+#define INLINE static inline __attribute__((always_inline))
+#define EXPORT extern "C" __attribute__((visibility("default")))
+#endif
+
+static const int LANES = 16;        // channels in a vector
+static const int CHUNK = 32;        // tokens between two kept states
+static const int MAX_STATES = 64;
+
+// The same source for every instruction set; the best one that the processor has is taken at run
+// time. Other compilers and processors use the baseline, which is NEON on 64-bit ARM.
+#if (defined(__x86_64__) || defined(__i386__)) && (defined(__GNUC__) || defined(__clang__))
+#define X86_DISPATCH 1
+#endif
+
+namespace baseline {
+#include "simd.h"
+#include "scan.h"
+}
+
+#ifdef X86_DISPATCH
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#endif
+namespace avx2 {
+#include "simd.h"
+#include "scan.h"
+}
+#if defined(__clang__)
+#pragma clang attribute pop
+#pragma clang attribute push(__attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma"))), \
+                             apply_to = function)
+#else
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma,prefer-vector-width=512")
+#endif
+namespace avx512 {
+#include "simd.h"
+#include "scan.h"
+}
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#endif
+
+enum InstructionSet { BASELINE = 0, AVX2 = 1, AVX512 = 2 };
+
+static InstructionSet best_instruction_set() {
+#ifdef X86_DISPATCH
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
+    return AVX512;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return AVX2;
+#endif
+  return BASELINE;
+}
+
+static InstructionSet chosen = best_instruction_set();
+
+#ifdef X86_DISPATCH
+#define KERNEL(name) (chosen == AVX512 ? avx512::name : chosen == AVX2 ? avx2::name : baseline::name)
+#else
+#define KERNEL(name) (baseline::name)
+#endif
+
+// Tasks are handed out one by one. Threads come from the OpenMP runtime that torch has loaded, if
+// Python found it (`parallel`, libgomp's GOMP_parallel): a second pool beside torch's would compete
+// with its spinning threads. Otherwise they are started for the call.
+using Parallel = void (*)(void (*function)(void *), void *data, unsigned threads, unsigned flags);
+
+struct Work {
+  Task task;
+  const void *context;
+  int64_t count;
+  std::atomic<int64_t> next;
+};
+
+static void drain(void *data) {
+  Work &work = *(Work *)data;
+  for (int64_t i = work.next++; i < work.count; i = work.next++) work.task(work.context, i);
+}
+
+static void run_tasks(Task task, const void *context, int64_t count, int threads, Parallel parallel) {
+  Work work{task, context, count, {0}};
+  threads = (int)std::min<int64_t>(threads, count);
+  if (threads <= 1) {
+    drain(&work);
+  } else if (parallel) {
+    parallel(drain, &work, (unsigned)threads, 0);
+  } else {
+    std::vector<std::thread> others;
+    for (int i = 1; i < threads; ++i) others.emplace_back(drain, &work);
+    drain(&work);
+    for (auto &other : others) other.join();
+  }
+}
+
+EXPORT int32_t mambair_lanes() { return LANES; }
+EXPORT int32_t mambair_chunk() { return CHUNK; }
+EXPORT int32_t mambair_max_states() { return MAX_STATES; }
+EXPORT int32_t mambair_instruction_set() { return chosen; }
+
+// For tests: a lower set than the best one; returns the one in force.
+EXPORT int32_t mambair_use_instruction_set(int32_t wanted) {
+  chosen = (InstructionSet)std::min<int32_t>(std::max(wanted, 0), best_instruction_set());
+  return chosen;
+}
+
+EXPORT void mambair_scan_forward(const ScanArguments *s, int32_t threads, Parallel parallel) {
+  int64_t blocks = s->groups * ((s->channels / s->groups + LANES - 1) / LANES);
+  run_tasks(KERNEL(run_scan_forward), s, s->batch * blocks, threads, parallel);
+}
+
+EXPORT void mambair_scan_backward(const ScanArguments *s, int32_t threads, Parallel parallel) {
+  int64_t blocks = s->groups * ((s->channels / s->groups + LANES - 1) / LANES);
+  run_tasks(KERNEL(run_scan_backward), s, s->batch * blocks, threads, parallel);
+}
+
+// An importable, empty module, so that setuptools' extension machinery builds and places the file.
+static PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernels", nullptr, -1, nullptr,
+                             nullptr, nullptr, nullptr, nullptr};
+PyMODINIT_FUNC PyInit__kernels() { return PyModule_Create(&module); }

@@ -1,0 +1,127 @@
+// Vectors of 16 floats. Included once an instruction set: the compiler splits a vector into what the
+// set has (one AVX-512, two AVX2, four SSE or NEON registers).
+
+#if defined(__GNUC__) || defined(__clang__)
+
+typedef float vf __attribute__((vector_size(64), aligned(64)));
+typedef int32_t vi __attribute__((vector_size(64), aligned(64)));
+typedef float vf_unaligned __attribute__((vector_size(64), aligned(4)));
+
+INLINE vf load(const float *p) { return *(const vf_unaligned *)p; }
+INLINE void store(float *p, vf x) { *(vf_unaligned *)p = x; }
+INLINE vf select(vi mask, vf a, vf b) { return mask ? a : b; }
+INLINE vi to_int(vf x) { return __builtin_convertvector(x, vi); }
+INLINE vf bits_as_float(vi x) { return (vf)x; }
+INLINE vf splat(float x) { return x - (vf){}; }
+INLINE vf minimum(vf a, vf b) { return a < b ? a : b; }
+INLINE vf maximum(vf a, vf b) { return a > b ? a : b; }
+
+#else  // a compiler without vector types: plain loops, which it may vectorise
+
+struct vi {
+  int32_t v[LANES];
+};
+struct vf {
+  float v[LANES];
+};
+#define EACH for (int i = 0; i < LANES; ++i)
+INLINE vf load(const float *p) { vf r; EACH r.v[i] = p[i]; return r; }
+INLINE void store(float *p, vf x) { EACH p[i] = x.v[i]; }
+INLINE vf splat(float x) { vf r; EACH r.v[i] = x; return r; }
+INLINE vf operator+(vf a, vf b) { EACH a.v[i] += b.v[i]; return a; }
+INLINE vf operator-(vf a, vf b) { EACH a.v[i] -= b.v[i]; return a; }
+INLINE vf operator*(vf a, vf b) { EACH a.v[i] *= b.v[i]; return a; }
+INLINE vf operator/(vf a, vf b) { EACH a.v[i] /= b.v[i]; return a; }
+INLINE vf operator+(vf a, float b) { return a + splat(b); }
+INLINE vf operator-(vf a, float b) { return a - splat(b); }
+INLINE vf operator*(vf a, float b) { return a * splat(b); }
+INLINE vf operator+(float a, vf b) { return splat(a) + b; }
+INLINE vf operator-(float a, vf b) { return splat(a) - b; }
+INLINE vf operator*(float a, vf b) { return splat(a) * b; }
+INLINE vf operator/(float a, vf b) { return splat(a) / b; }
+INLINE vf &operator+=(vf &a, vf b) { return a = a + b; }
+INLINE vi operator+(vi a, int32_t b) { EACH a.v[i] += b; return a; }
+INLINE vi operator<<(vi a, int b) { EACH a.v[i] = (int32_t)((uint32_t)a.v[i] << b); return a; }
+INLINE vi to_int(vf x) { vi r; EACH r.v[i] = (int32_t)x.v[i]; return r; }
+INLINE vf bits_as_float(vi x) { vf r; memcpy(&r, &x, sizeof r); return r; }
+INLINE vf minimum(vf a, vf b) { EACH a.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i]; return a; }
+INLINE vf maximum(vf a, vf b) { EACH a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i]; return a; }
+#undef EACH
+
+#endif
+
+INLINE vf load_part(const float *p, int count) {
+  if (count == LANES) return load(p);
+  float whole[LANES] = {0};
+  memcpy(whole, p, count * sizeof(float));
+  return load(whole);
+}
+
+INLINE void store_part(float *p, vf x, int count) {
+  if (count == LANES) {
+    store(p, x);
+    return;
+  }
+  float whole[LANES];
+  store(whole, x);
+  memcpy(p, whole, count * sizeof(float));
+}
+
+INLINE float sum(vf x) {
+  float part[LANES];
+  store(part, x);
+  for (int width = LANES / 2; width > 0; width /= 2)
+    for (int i = 0; i < width; ++i) part[i] += part[i + width];
+  return part[0];
+}
+
+INLINE float largest(vf x) {
+  float part[LANES];
+  store(part, x);
+  for (int width = LANES / 2; width > 0; width /= 2)
+    for (int i = 0; i < width; ++i) part[i] = part[i] > part[i + width] ? part[i] : part[i + width];
+  return part[0];
+}
+
+// 2^x for |x| < 126; outside, the value at the limit (as good as 0 or infinity).
+// 2^f, |f| <= 1/2, is 1 + f p(f) with the Chebyshev fit of degree 5 to (2^f - 1) / f: the relative
+// error is 4e-9, and it vanishes with x, so that slow decays stay right over long sequences.
+INLINE vf exp2_approx(vf x) {
+  x = minimum(maximum(x, splat(-126.0f)), splat(126.0f));
+  const float round_magic = 12582912.0f;  // 1.5 * 2^23: the sum has no fraction bits
+  vf n = (x + round_magic) - round_magic;
+  vf f = x - n;
+  vf p = splat(0.000154531629451f);
+  p = p * f + 0.00133908633647f;
+  p = p * f + 0.00961808255728f;
+  p = p * f + 0.0555035711422f;
+  p = p * f + 0.240226507606f;
+  p = p * f + 0.693147188026f;
+  p = p * f + 1.0f;
+  return p * bits_as_float((to_int(n) + 127) << 23);
+}
+
+const float LOG2_E = 1.44269504088896f;
+
+// log(1 + exp(x)) = max(x, 0) + log1p(z), z = exp(-|x|); log1p(z) = 2 artanh(z / (2 + z)), a series in
+// s <= 1/3 that is right to the last bit for the smallest steps too. Also gives the derivative.
+INLINE vf softplus(vf x, vf *slope) {
+  vf magnitude = maximum(x, 0.0f - x);
+  vf z = exp2_approx(magnitude * -LOG2_E);
+  vf s = z / (2.0f + z);
+  vf q = s * s;
+  vf p = splat(1.0f / 15);
+  p = p * q + 1.0f / 13;
+  p = p * q + 1.0f / 11;
+  p = p * q + 1.0f / 9;
+  p = p * q + 1.0f / 7;
+  p = p * q + 1.0f / 5;
+  p = p * q + 1.0f / 3;
+  p = p * q + 1.0f;
+  vf positive = maximum(x, splat(0.0f));
+  // sigmoid(x) is 1 / (1 + z) where x >= 0 and z / (1 + z) elsewhere
+  vf r = 1.0f / (1.0f + z);
+  vf high = minimum(positive * 1e38f, splat(1.0f));  // 1 where x > 0, else 0
+  *slope = r * (high + (1.0f - high) * z);
+  return positive + 2.0f * s * p;
+}

@@ -1,0 +1,141 @@
+"""Backend ``cpp``: the C++ scan for CPUs, forward and backward.
+
+16 channels ride in the lanes of a vector with their states in registers; tasks are blocks of channels
+of one batch element, so the result does not depend on the number of threads. The forward pass keeps
+the state before every chunk of tokens, and the backward pass recomputes a chunk from it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from basicsr_mambair.ops import native
+from basicsr_mambair.ops.selective_scan.backend import ScanBackend, ScanInputs
+
+
+class NativeBackend(ScanBackend):
+    """C++ scan; see the module's text."""
+
+    name = "cpp"
+
+    def unavailable_reason(self, device: str) -> str | None:
+        if device != "cpu":
+            return "it runs on CPUs"
+        return native.missing_reason()
+
+    def __call__(self, inputs: ScanInputs) -> Tensor:
+        y: Tensor = _NativeScan.apply(*inputs)
+        return y
+
+
+class _NativeScan(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, *inputs):  # type: ignore[no-untyped-def]
+        call = _Call(ScanInputs(*inputs))
+        keep = any(ctx.needs_input_grad)
+        y, states = call.forward(keep)
+        if keep:
+            ctx.save_for_backward(*inputs, states)
+        return y.to(inputs[0].dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_y):  # type: ignore[no-untyped-def]
+        *inputs, states = ctx.saved_tensors
+        gradients = _Call(ScanInputs(*inputs)).backward(grad_y, states)
+        return tuple(
+            None if tensor is None else gradient.to(tensor.dtype)
+            for tensor, gradient in zip(inputs, gradients, strict=True)
+        )
+
+
+class _Call:
+    """Float32 views of the inputs with unit inner stride, and the structure that points to them."""
+
+    def __init__(self, inputs: ScanInputs) -> None:
+        library = native.library()
+        if library is None:
+            raise RuntimeError(native.missing_reason())
+        self.library = library
+        self.lanes: int = library.mambair_lanes()
+        self.inputs = inputs
+        u, delta, A, B, C, D, bias = (None if x is None else _rows(x) for x in inputs)
+        assert u is not None and delta is not None and A is not None
+        assert B is not None and C is not None
+        batch, length, channels = u.shape
+        self.groups, self.d_state = B.shape[2:]
+        if self.d_state > library.mambair_max_states():
+            raise ValueError(
+                f"selective_scan: backend 'cpp' takes d_state up to "
+                f"{library.mambair_max_states()}, got {self.d_state}"
+            )
+        self.width = channels // self.groups
+        self.blocks = self.groups * -(-self.width // self.lanes)
+        self.chunks = -(-length // library.mambair_chunk())
+        A = A.unflatten(0, (self.groups, -1)).transpose(1, 2).contiguous()  # (G, N, K)
+        self.kept = (u, delta, A, B, C, D, bias)  # the structure holds bare pointers
+        self.arguments = native.ScanArguments(
+            batch, length, channels, self.groups, self.d_state,
+            *(native.address(x) for x in self.kept),
+            *u.stride()[:2], *delta.stride()[:2], *B.stride()[:3], *C.stride()[:3],
+        )  # fmt: skip
+        self.shape = (batch, length, channels)
+
+    def forward(self, keep_states: bool) -> tuple[Tensor, Tensor | None]:
+        """Output ``(B, L, D)`` and, if asked for, the state before every chunk."""
+        y = torch.empty(self.shape)
+        states = None
+        if keep_states:
+            states = torch.empty(
+                self.shape[0], self.blocks, self.chunks, self.d_state, self.lanes
+            )
+        self.arguments.y = native.address(y)
+        self.arguments.states = native.address(states)
+        native.call(self.library.mambair_scan_forward, self.arguments)
+        return y, states
+
+    def backward(self, grad_y: Tensor, states: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of the inputs, in their order; float32."""
+        batch, length, _ = self.shape
+        grad_y = grad_y.float().contiguous()
+        per_block = (batch, self.blocks)
+        parts = {
+            "grad_u": torch.empty(self.shape),
+            "grad_delta": torch.empty(self.shape),
+            "grad_B": torch.empty(*per_block, length, self.d_state),
+            "grad_C": torch.empty(*per_block, length, self.d_state),
+            "grad_A": torch.empty(*per_block, self.d_state, self.lanes),
+            "grad_D": torch.empty(*per_block, self.lanes),
+            "grad_bias": torch.empty(*per_block, self.lanes),
+        }
+        self.arguments.grad_y = native.address(grad_y)
+        self.arguments.states = native.address(states)
+        for name, tensor in parts.items():
+            setattr(self.arguments, name, native.address(tensor))
+        native.call(self.library.mambair_scan_backward, self.arguments)
+        return (
+            parts["grad_u"],
+            parts["grad_delta"],
+            self._channels(parts["grad_A"].sum(0).transpose(1, 2)),
+            self._groups(parts["grad_B"]),
+            self._groups(parts["grad_C"]),
+            None if self.inputs.D is None else self._channels(parts["grad_D"].sum(0)),
+            None if self.inputs.delta_bias is None else self._channels(parts["grad_bias"].sum(0)),
+        )
+
+    def _channels(self, x: Tensor) -> Tensor:
+        """``(blocks, lanes, ...)`` to ``(D, ...)``: drops the empty lanes of a group's last block."""
+        x = x.unflatten(0, (self.groups, -1)).flatten(1, 2)  # (G, lanes of the group, ...)
+        return x[:, : self.width].flatten(0, 1)
+
+    def _groups(self, x: Tensor) -> Tensor:
+        """Parts ``(B, blocks, L, N)`` to sums ``(B, L, G, N)``."""
+        return x.unflatten(1, (self.groups, -1)).sum(2).transpose(1, 2)
+
+
+def _rows(x: Tensor) -> Tensor:
+    """Float32, with unit stride in the last axis."""
+    x = x.detach().float()
+    return x if x.stride(-1) == 1 or x.shape[-1] == 1 else x.contiguous()
