@@ -20,7 +20,10 @@ setup(
         Extension(
             "basicsr_mambair.ops.native._kernels",
             ["basicsr_mambair/ops/native/native.cpp"],
-            depends=[f"basicsr_mambair/ops/native/{name}.h" for name in ("api", "simd", "scan")],
+            depends=[
+                f"basicsr_mambair/ops/native/{name}.h"
+                for name in ("api", "simd", "scan", "attention")
+            ],
             extra_compile_args=flags,
             extra_link_args=[] if sys.platform == "win32" else ["-pthread"],
             py_limited_api=True,

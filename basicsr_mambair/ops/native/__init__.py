@@ -43,6 +43,21 @@ class ScanArguments(ctypes.Structure):
     )  # fmt: skip
 
 
+class AttentionArguments(ctypes.Structure):
+    """Mirrors ``AttentionArguments`` of ``api.h``."""
+
+    _fields_ = (
+        [
+            (name, ctypes.c_int64)
+            for name in (
+                "batch", "height", "width", "channels", "heads", "window", "shift", "padded_tokens",
+            )
+        ]
+        + [(name, _FLOATS) for name in ("qkv", "bias", "out")]
+        + [("scale", ctypes.c_float)]
+    )  # fmt: skip
+
+
 @lru_cache
 def library() -> ctypes.CDLL | None:
     """The library, or ``None`` if it was not built (:func:`missing_reason` says so)."""
@@ -50,7 +65,7 @@ def library() -> ctypes.CDLL | None:
     if spec is None or spec.origin is None:
         return None
     loaded = ctypes.CDLL(spec.origin)
-    for name in ("mambair_scan_forward", "mambair_scan_backward"):
+    for name in ("mambair_scan_forward", "mambair_scan_backward", "mambair_attention_forward"):
         function = getattr(loaded, name)
         function.argtypes = [ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p]
         function.restype = None
@@ -82,8 +97,8 @@ def call(function: Callable[..., None], arguments: ctypes.Structure) -> None:
 def _torch_parallel() -> int | None:
     """Address of ``GOMP_parallel`` in the OpenMP runtime that torch has loaded.
 
-    Sharing torch's threads keeps two pools from competing for the cores: OpenMP's threads spin for a
-    while after a parallel region, and would do so against ours.
+    Sharing torch's threads keeps two pools from competing for the cores: OpenMP's threads spin
+    for a while after a parallel region, and would do so against ours.
     """
     if not hasattr(os, "RTLD_NOLOAD"):
         return None

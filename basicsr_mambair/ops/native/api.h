@@ -28,9 +28,10 @@ struct ScanArguments {
 // Attention within shifted windows of a map of queries, keys and values.
 struct AttentionArguments {
   int64_t batch, height, width, channels, heads, window, shift;
-  const float *qkv;   // (batch, height, width, 3 * channels), contiguous
-  const float *bias;  // (heads, window^2, window^2), contiguous
-  float *out;         // (batch, height, width, channels), contiguous
+  int64_t padded_tokens;  // window^2 rounded up to a multiple of TOKEN_MULTIPLE
+  const float *qkv;       // (batch, height, width, 3 * channels), contiguous
+  const float *bias;      // (heads, window^2, padded_tokens) in units of log2, padded by -1e30
+  float *out;             // (batch, height, width, channels), contiguous
   float scale;
 };
 

@@ -25,6 +25,8 @@
 static const int LANES = 16;        // channels in a vector
 static const int CHUNK = 32;        // tokens between two kept states
 static const int MAX_STATES = 64;
+static const int TOKEN_MULTIPLE = 64;  // keys of a window come in fours of vectors
+static const int MAX_HEAD_DIM = 64;
 
 // The same source for every instruction set; the best one that the processor has is taken at run
 // time. Other compilers and processors use the baseline, which is NEON on 64-bit ARM.
@@ -35,6 +37,7 @@ static const int MAX_STATES = 64;
 namespace baseline {
 #include "simd.h"
 #include "scan.h"
+#include "attention.h"
 }
 
 #ifdef X86_DISPATCH
@@ -47,6 +50,7 @@ namespace baseline {
 namespace avx2 {
 #include "simd.h"
 #include "scan.h"
+#include "attention.h"
 }
 #if defined(__clang__)
 #pragma clang attribute pop
@@ -60,6 +64,7 @@ namespace avx2 {
 namespace avx512 {
 #include "simd.h"
 #include "scan.h"
+#include "attention.h"
 }
 #if defined(__clang__)
 #pragma clang attribute pop
@@ -124,6 +129,8 @@ static void run_tasks(Task task, const void *context, int64_t count, int threads
 EXPORT int32_t mambair_lanes() { return LANES; }
 EXPORT int32_t mambair_chunk() { return CHUNK; }
 EXPORT int32_t mambair_max_states() { return MAX_STATES; }
+EXPORT int32_t mambair_token_multiple() { return TOKEN_MULTIPLE; }
+EXPORT int32_t mambair_max_head_dim() { return MAX_HEAD_DIM; }
 EXPORT int32_t mambair_instruction_set() { return chosen; }
 
 // For tests: a lower set than the best one; returns the one in force.
@@ -140,6 +147,12 @@ EXPORT void mambair_scan_forward(const ScanArguments *s, int32_t threads, Parall
 EXPORT void mambair_scan_backward(const ScanArguments *s, int32_t threads, Parallel parallel) {
   int64_t blocks = s->groups * ((s->channels / s->groups + LANES - 1) / LANES);
   run_tasks(KERNEL(run_scan_backward), s, s->batch * blocks, threads, parallel);
+}
+
+EXPORT void mambair_attention_forward(const AttentionArguments *s, int32_t threads,
+                                      Parallel parallel) {
+  int64_t windows = s->batch * (s->height / s->window) * (s->width / s->window);
+  run_tasks(KERNEL(run_attention_forward), s, windows * s->heads, threads, parallel);
 }
 
 // An importable, empty module, so that setuptools' extension machinery builds and places the file.

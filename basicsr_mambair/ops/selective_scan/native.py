@@ -1,8 +1,8 @@
 """Backend ``cpp``: the C++ scan for CPUs, forward and backward.
 
-16 channels ride in the lanes of a vector with their states in registers; tasks are blocks of channels
-of one batch element, so the result does not depend on the number of threads. The forward pass keeps
-the state before every chunk of tokens, and the backward pass recomputes a chunk from it.
+16 channels ride in the lanes of a vector with their states in registers; tasks are blocks of
+channels of one batch element, so the result does not depend on the number of threads. The forward
+pass keeps the state before every chunk of tokens, and the backward pass recomputes a chunk from it.
 """
 
 from __future__ import annotations
@@ -88,9 +88,7 @@ class _Call:
         y = torch.empty(self.shape)
         states = None
         if keep_states:
-            states = torch.empty(
-                self.shape[0], self.blocks, self.chunks, self.d_state, self.lanes
-            )
+            states = torch.empty(self.shape[0], self.blocks, self.chunks, self.d_state, self.lanes)
         self.arguments.y = native.address(y)
         self.arguments.states = native.address(states)
         native.call(self.library.mambair_scan_forward, self.arguments)
@@ -126,7 +124,7 @@ class _Call:
         )
 
     def _channels(self, x: Tensor) -> Tensor:
-        """``(blocks, lanes, ...)`` to ``(D, ...)``: drops the empty lanes of a group's last block."""
+        """``(blocks, lanes, ...)`` to ``(D, ...)``, without the empty lanes of last blocks."""
         x = x.unflatten(0, (self.groups, -1)).flatten(1, 2)  # (G, lanes of the group, ...)
         return x[:, : self.width].flatten(0, 1)
 
