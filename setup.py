@@ -1,31 +1,31 @@
 """Builds the C++ kernels; metadata stands in pyproject.toml.
 
 Plain C++ without torch's headers and within CPython's stable ABI: one build serves every torch and
-every Python from 3.10 on. The extension is optional: without a compiler the package installs without
-it, and the scan runs on PyTorch's operators.
+every Python from 3.10 on. The extension is optional: without a compiler the package installs
+without it, and everything runs on PyTorch's operators.
 """
 
 import sys
 
 from setuptools import Extension, setup
 
+NATIVE = "basicsr_mambair/ops/native"
+
 if sys.platform == "win32":
-    flags = ["/O2", "/std:c++17", "/fp:contract"]
+    compile_flags, link_flags = ["/O2", "/std:c++17", "/fp:contract"], []
 else:
-    flags = ["-O3", "-std=c++17", "-fvisibility=hidden", "-fno-math-errno", "-ffp-contract=fast"]
-    flags += ["-Wno-psabi"]
+    compile_flags = ["-O3", "-std=c++17", "-fvisibility=hidden", "-Wno-psabi"]
+    compile_flags += ["-fno-math-errno", "-ffp-contract=fast"]
+    link_flags = ["-pthread"]
 
 setup(
     ext_modules=[
         Extension(
             "basicsr_mambair.ops.native._kernels",
-            ["basicsr_mambair/ops/native/native.cpp"],
-            depends=[
-                f"basicsr_mambair/ops/native/{name}.h"
-                for name in ("api", "simd", "scan", "attention")
-            ],
-            extra_compile_args=flags,
-            extra_link_args=[] if sys.platform == "win32" else ["-pthread"],
+            [f"{NATIVE}/native.cpp"],
+            depends=[f"{NATIVE}/{name}.h" for name in ("api", "attention", "scan", "simd")],
+            extra_compile_args=compile_flags,
+            extra_link_args=link_flags,
             py_limited_api=True,
             optional=True,
         )

@@ -2,7 +2,7 @@
 
 :func:`window_attention` has two implementations of the same sum: PyTorch's fused attention over
 windows cut out of the map, which differentiates and runs anywhere, and a C++ kernel for inference
-on CPUs, which reads the windows where they are and keeps the scores of one window and head in cache.
+on CPUs, which reads the windows where they are and keeps one window's scores in cache.
 """
 
 from __future__ import annotations

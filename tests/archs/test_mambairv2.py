@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import subprocess
 import sys
 
@@ -282,34 +281,3 @@ def test_warm_start_refuses_other_networks() -> None:
         start_at_bicubic(build(type="MambaIRv2", upsampler="pixelshuffle"))
     with pytest.raises(ValueError, match="embed_dim 27"):
         start_at_bicubic(build(embed_dim=24))
-
-
-def test_attention_mask_parts_regions() -> None:
-    """Windows of a shifted map attend as if the full mask of the image had been built."""
-    from basicsr_mambair.archs.window_attention import WindowAttention, relative_position_index
-
-    torch.manual_seed(0)
-    w, shift, heads, dim = 4, 2, 2, 8
-    attention = WindowAttention(dim, w, heads).eval()
-    index = relative_position_index(w)
-    for height, width in ((4, 4), (4, 12), (8, 4), (12, 8)):
-        qkv = torch.randn(1, height, width, 3 * dim)
-        rolled = qkv.roll((-shift, -shift), (1, 2))
-        region = torch.zeros(height, width, dtype=torch.long)
-        borders = (slice(0, -w), slice(-w, -shift), slice(-shift, None))
-        for i, rows in enumerate(borders):
-            for j, columns in enumerate(borders):
-                region[rows, columns] = 3 * i + j
-        expected = torch.empty(height, width, dim)
-        bias = attention.relative_position_bias_table[index.flatten()].view(w * w, w * w, heads)
-        for top in range(0, height, w):
-            for left in range(0, width, w):
-                window = rolled[0, top : top + w, left : left + w].reshape(w * w, 3, heads, -1)
-                q, k, v = window.permute(1, 2, 0, 3)
-                ids = region[top : top + w, left : left + w].flatten()
-                mask = (ids[:, None] != ids[None]).float() * -100
-                scores = q @ k.mT / math.sqrt(dim // heads) + bias.permute(2, 0, 1) + mask
-                out = (scores.softmax(-1) @ v).permute(1, 0, 2).reshape(w, w, dim)
-                expected[top : top + w, left : left + w] = out
-        expected = attention.proj(expected).roll((shift, shift), (0, 1))
-        torch.testing.assert_close(attention(qkv, index, shift)[0], expected, atol=1e-5, rtol=1e-4)

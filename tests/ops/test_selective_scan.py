@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
 
 import pytest
 import torch
 from safetensors import safe_open
 
-from basicsr_mambair.ops import selective_scan, selective_scan_tokens
+from basicsr_mambair.ops import native, selective_scan, selective_scan_tokens
 from basicsr_mambair.ops.selective_scan import (
     BackendUnavailableError,
     available_backends,
@@ -138,7 +139,7 @@ def test_shapes_that_do_not_fit(change: dict, message: str) -> None:
 class _Broken(ScanBackend):
     name = "broken"
 
-    def unavailable_reason(self, device: str) -> str | None:
+    def unavailable_reason(self, device: str, d_state: int = 1) -> str | None:
         return "it is broken"
 
     def __call__(self, inputs: object) -> torch.Tensor:
@@ -151,14 +152,15 @@ def test_unknown_and_unavailable_backends() -> None:
     with pytest.raises(ValueError, match="'trition' is unknown"):
         selective_scan(*inputs, backend="trition")
     with pytest.raises(BackendUnavailableError, match="it is broken"):
-        select_backend({"broken": _Broken()}, "broken", torch.device("cpu"))
+        select_backend({"broken": _Broken()}, "broken", "cpu")
     with pytest.raises(BackendUnavailableError, match="no backend runs on cpu"):
-        select_backend({"broken": _Broken()}, "auto", torch.device("cpu"))
+        select_backend({"broken": _Broken()}, "auto", "cpu")
 
 
 def test_auto_says_once_what_runs(caplog: pytest.LogCaptureFixture) -> None:
     backend = sys.modules["basicsr_mambair.ops.selective_scan.backend"]
     backend._automatic.cache_clear()
+    backend._announce.cache_clear()
     case = golden_case("small")
     inputs = [case[key] for key in ARGUMENTS]
     logger = logging.getLogger("basicsr.mambair")
@@ -172,3 +174,77 @@ def test_auto_says_once_what_runs(caplog: pytest.LogCaptureFixture) -> None:
     said = {record.getMessage() for record in caplog.records}
     assert len(said) == 1
     assert repr(select_automatic("cpu")) in said.pop()
+
+
+needs_library = pytest.mark.skipif(native.library() is None, reason="the C++ kernels are not built")
+
+
+@needs_library
+class TestNative:
+    """The C++ backend: instruction sets, threads, strides and limits."""
+
+    @pytest.fixture(params=range(len(native.INSTRUCTION_SETS)), ids=native.INSTRUCTION_SETS)
+    def instruction_set(self, request: pytest.FixtureRequest) -> Iterator[None]:
+        library = native.library()
+        best = library.mambair_instruction_set()
+        if library.mambair_use_instruction_set(request.param) != request.param:
+            pytest.skip("this processor lacks it")
+        yield
+        library.mambair_use_instruction_set(best)
+
+    @pytest.mark.parametrize("name", CASES)
+    def test_every_instruction_set(self, name: str, instruction_set: None) -> None:
+        test_values_and_gradients(name, "cpp")
+
+    def test_the_number_of_threads_does_not_show(self) -> None:
+        torch.manual_seed(0)
+        u, delta = torch.randn(2, 2, 200, 70).requires_grad_()
+        A, B, C = -torch.rand(70, 9), torch.randn(2, 200, 9), torch.randn(2, 200, 9)
+        results = []
+        before = torch.get_num_threads()
+        try:
+            for threads in (1, 2, 3):
+                torch.set_num_threads(threads)
+                inputs = [x.detach().clone().requires_grad_() for x in (u, delta, A, B, C)]
+                y = selective_scan_tokens(*inputs, backend="cpp")
+                y.backward(torch.ones_like(y))
+                results.append([y.detach(), *(x.grad for x in inputs)])
+        finally:
+            torch.set_num_threads(before)
+        for other in results[1:]:
+            assert all(map(torch.equal, results[0], other))
+
+    def test_threads_of_its_own_agree_with_torchs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        case = golden_case("batch")
+        inputs = [case[key] for key in ARGUMENTS]
+        expected = selective_scan(*inputs, backend="cpp")
+        monkeypatch.setattr(native, "_torch_parallel", lambda: None)
+        assert torch.equal(selective_scan(*inputs, backend="cpp"), expected)
+
+    @pytest.mark.parametrize("d_state", [1, 2, 7, 8, 15, 16, 17, 64])
+    @pytest.mark.parametrize("channels", [1, 15, 16, 33])
+    def test_any_width_and_state(self, channels: int, d_state: int) -> None:
+        torch.manual_seed(d_state)
+        values = [
+            torch.randn(2, 37, channels), torch.randn(2, 37, channels),
+            -torch.rand(channels, d_state), torch.randn(2, 37, d_state),
+            torch.randn(2, 37, d_state), torch.randn(channels), torch.randn(channels),
+        ]  # fmt: skip
+        gradients = {}
+        for backend in ("cpp", "torch"):
+            inputs = [value.clone().requires_grad_() for value in values]
+            y = selective_scan_tokens(*inputs, backend=backend)
+            (y * torch.linspace(-1, 1, y.numel()).view_as(y)).sum().backward()
+            gradients[backend] = [y.detach(), *(x.grad for x in inputs)]
+        for own, other in zip(gradients["cpp"], gradients["torch"], strict=True):
+            assert relative(own, other) < 1e-5
+
+    def test_limits_are_told(self) -> None:
+        inputs = [torch.zeros(1, 3, 2), torch.zeros(1, 3, 2), torch.zeros(2, 65)]
+        inputs += [torch.zeros(1, 3, 65)] * 2
+        with pytest.raises(BackendUnavailableError, match="d_state up to 64, not 65"):
+            selective_scan_tokens(*inputs, backend="cpp")
+        assert selective_scan_tokens(*inputs).shape == (1, 3, 2)  # auto takes another
+
+    def test_meta_and_other_devices_are_refused(self) -> None:
+        assert available_backends("cuda")["cpp"] == "it runs on CPUs"

@@ -13,7 +13,6 @@ A backend is one file that defines a :class:`~.backend.ScanBackend`; ``_BACKENDS
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from basicsr_mambair.ops.selective_scan.backend import (
@@ -52,7 +51,7 @@ def available_backends(device: str = "cpu") -> dict[str, str | None]:
 
 def select_automatic(device: str = "cpu") -> str:
     """Name of the backend that ``"auto"`` stands for on a device type."""
-    return select_backend(_BACKENDS, "auto", torch.device(device)).name
+    return select_backend(_BACKENDS, "auto", device).name
 
 
 def selective_scan(
@@ -126,4 +125,4 @@ def selective_scan_tokens(
         C = C.unsqueeze(2)
     inputs = ScanInputs(u, delta, A, B, C, D, delta_bias)
     inputs.validate()
-    return select_backend(_BACKENDS, backend, u.device)(inputs)
+    return select_backend(_BACKENDS, backend, u.device.type, A.shape[1])(inputs)

@@ -78,8 +78,13 @@ class ScanBackend(ABC):
     automatic: bool = True  # whether "auto" may choose it
 
     @abstractmethod
-    def unavailable_reason(self, device: str) -> str | None:
-        """Why this backend cannot run on a device type ("cpu", "cuda", …); ``None``: it can."""
+    def unavailable_reason(self, device: str, d_state: int = 1) -> str | None:
+        """Why this backend cannot run; ``None``: it can.
+
+        Args:
+            device: device type, "cpu", "cuda", ….
+            d_state: state size N.
+        """
 
     @abstractmethod
     def __call__(self, inputs: ScanInputs) -> Tensor:
@@ -87,37 +92,49 @@ class ScanBackend(ABC):
 
 
 def select_backend(
-    backends: Mapping[str, ScanBackend], name: str, device: torch.device
+    backends: Mapping[str, ScanBackend], name: str, device: str, d_state: int = 1
 ) -> ScanBackend:
-    """The backend of that name, or for ``"auto"`` the first that runs on ``device``."""
+    """The backend of that name, or for ``"auto"`` the first that can run.
+
+    Raises:
+        ValueError: there is no backend of that name.
+        BackendUnavailableError: it cannot run here; says why.
+    """
     if name == "auto":
-        return _automatic(tuple(backends.values()), device.type)
+        return _automatic(tuple(backends.values()), device, d_state)
     if name not in backends:
         raise ValueError(
             f"selective_scan: backend {name!r} is unknown; choose one of: "
             f"{', '.join(['auto', *backends])}"
         )
-    reason = backends[name].unavailable_reason(device.type)
+    reason = backends[name].unavailable_reason(device, d_state)
     if reason is not None:
         raise BackendUnavailableError(
-            f"selective_scan: backend {name!r} cannot run on {device.type}: {reason}"
+            f"selective_scan: backend {name!r} cannot run on {device}: {reason}"
         )
     return backends[name]
 
 
 @lru_cache
-def _automatic(candidates: tuple[ScanBackend, ...], device_type: str) -> ScanBackend:
-    """The first usable candidate; cached, so that the choice is announced once a device type."""
+def _automatic(candidates: tuple[ScanBackend, ...], device: str, d_state: int) -> ScanBackend:
+    """The first usable candidate."""
     refused: list[str] = []
     for candidate in candidates:
         if not candidate.automatic:
             continue
-        reason = candidate.unavailable_reason(device_type)
+        reason = candidate.unavailable_reason(device, d_state)
         if reason is None:
-            why = f" ({'; '.join(refused)})" if refused else ""
-            logger.info("Selective scan on %s: backend %r%s.", device_type, candidate.name, why)
+            _announce(device, candidate.name, "; ".join(refused))
             return candidate
         refused.append(f"{candidate.name}: {reason}")
     raise BackendUnavailableError(
-        f"selective_scan: no backend runs on {device_type}: {'; '.join(refused)}"
+        f"selective_scan: no backend runs on {device}: {'; '.join(refused)}"
+    )
+
+
+@lru_cache
+def _announce(device: str, name: str, refused: str) -> None:
+    """Says once which backend runs, and why not those before it."""
+    logger.info(
+        "Selective scan on %s: backend %r%s.", device, name, f" ({refused})" * bool(refused)
     )

@@ -39,7 +39,7 @@ class ChunkedBackend(ScanBackend):
 
     name = "torch"
 
-    def unavailable_reason(self, device: str) -> str | None:
+    def unavailable_reason(self, device: str, d_state: int = 1) -> str | None:
         return None
 
     def __call__(self, inputs: ScanInputs) -> Tensor:

@@ -20,10 +20,15 @@ class NativeBackend(ScanBackend):
 
     name = "cpp"
 
-    def unavailable_reason(self, device: str) -> str | None:
+    def unavailable_reason(self, device: str, d_state: int = 1) -> str | None:
+        library = native.library()
         if device != "cpu":
             return "it runs on CPUs"
-        return native.missing_reason()
+        if library is None:
+            return native.missing_reason()
+        if d_state > library.mambair_max_states():
+            return f"it takes d_state up to {library.mambair_max_states()}, not {d_state}"
+        return None
 
     def __call__(self, inputs: ScanInputs) -> Tensor:
         y: Tensor = _NativeScan.apply(*inputs)
@@ -46,7 +51,7 @@ class _NativeScan(torch.autograd.Function):
         *inputs, states = ctx.saved_tensors
         gradients = _Call(ScanInputs(*inputs)).backward(grad_y, states)
         return tuple(
-            None if tensor is None else gradient.to(tensor.dtype)
+            None if tensor is None or gradient is None else gradient.to(tensor.dtype)
             for tensor, gradient in zip(inputs, gradients, strict=True)
         )
 
@@ -66,15 +71,10 @@ class _Call:
         assert B is not None and C is not None
         batch, length, channels = u.shape
         self.groups, self.d_state = B.shape[2:]
-        if self.d_state > library.mambair_max_states():
-            raise ValueError(
-                f"selective_scan: backend 'cpp' takes d_state up to "
-                f"{library.mambair_max_states()}, got {self.d_state}"
-            )
         self.width = channels // self.groups
         self.blocks = self.groups * -(-self.width // self.lanes)
         self.chunks = -(-length // library.mambair_chunk())
-        A = A.unflatten(0, (self.groups, -1)).transpose(1, 2).contiguous()  # (G, N, K)
+        A = A.view(self.groups, self.width, self.d_state).mT.contiguous()  # (G, N, K)
         self.kept = (u, delta, A, B, C, D, bias)  # the structure holds bare pointers
         self.arguments = native.ScanArguments(
             batch, length, channels, self.groups, self.d_state,

@@ -15,7 +15,7 @@ class ReferenceBackend(ScanBackend):
     name = "reference"
     automatic = False
 
-    def unavailable_reason(self, device: str) -> str | None:
+    def unavailable_reason(self, device: str, d_state: int = 1) -> str | None:
         return None
 
     def __call__(self, inputs: ScanInputs) -> Tensor:

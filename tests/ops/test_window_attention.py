@@ -1,0 +1,109 @@
+"""Window attention: the C++ kernel against PyTorch's, and both against a full mask."""
+
+from __future__ import annotations
+
+import math
+import sys
+
+import pytest
+import torch
+
+from basicsr_mambair.ops import native
+from basicsr_mambair.ops.window_attention import BETWEEN_REGIONS, window_attention
+
+module = sys.modules["basicsr_mambair.ops.window_attention"]
+SHAPES = [  # height, width, window, heads, head dimension, batch
+    (4, 4, 4, 2, 4, 1),
+    (4, 12, 4, 1, 7, 2),
+    (12, 8, 4, 2, 16, 1),
+    (16, 32, 16, 3, 12, 1),
+    (32, 16, 16, 2, 29, 2),
+    (10, 15, 5, 2, 33, 1),
+    (18, 12, 6, 1, 64, 1),
+]
+
+
+def inputs(shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+    height, width, window, heads, depth, batch = shape
+    torch.manual_seed(0)
+    qkv = torch.randn(batch, height, width, 3 * heads * depth) * 2
+    return qkv, torch.randn(heads, window**2, window**2)
+
+
+def by_definition(qkv: torch.Tensor, bias: torch.Tensor, window: int, shift: int) -> torch.Tensor:
+    """Roll, cut, mask of the 3×3 regions of the whole map, attend, roll back; in float64."""
+    batch, height, width, channels = qkv.shape
+    heads = bias.shape[0]
+    qkv, bias = qkv.double().roll((-shift, -shift), (1, 2)), bias.double()
+    region = torch.zeros(height, width, dtype=torch.long)
+    if shift:
+        borders = (slice(0, -window), slice(-window, -shift), slice(-shift, None))
+        for i, rows in enumerate(borders):
+            for j, columns in enumerate(borders):
+                region[rows, columns] = 3 * i + j
+    out = qkv.new_empty(batch, height, width, channels // 3)
+    for b in range(batch):
+        for top in range(0, height, window):
+            for left in range(0, width, window):
+                at = (slice(top, top + window), slice(left, left + window))
+                part = qkv[(b, *at)].reshape(window**2, 3, heads, -1)
+                q, k, v = part.permute(1, 2, 0, 3)
+                ids = region[at].flatten()
+                mask = (ids[:, None] != ids[None]) * BETWEEN_REGIONS
+                scores = q @ k.mT / math.sqrt(q.shape[-1]) + bias + mask
+                result = (scores.softmax(-1) @ v).permute(1, 0, 2)
+                out[(b, *at)] = result.reshape(window, window, -1)
+    return out.roll((shift, shift), (1, 2)).float()
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("implementation", ["_torch_attention", "_native_attention"])
+def test_against_the_definition(implementation: str, shape: tuple[int, ...], shifted: bool) -> None:
+    if implementation == "_native_attention" and native.library() is None:
+        pytest.skip("the C++ kernels are not built")
+    qkv, bias = inputs(shape)
+    window = shape[2]
+    shift = window // 2 if shifted else 0
+    actual = getattr(module, implementation)(qkv, bias, window, shift)
+    torch.testing.assert_close(actual, by_definition(qkv, bias, window, shift), atol=2e-5, rtol=0)
+
+
+@pytest.mark.skipif(native.library() is None, reason="the C++ kernels are not built")
+def test_every_instruction_set() -> None:
+    library = native.library()
+    best = library.mambair_instruction_set()
+    qkv, bias = inputs(SHAPES[3])
+    expected = by_definition(qkv, bias, 16, 8)
+    try:
+        for wanted in range(best + 1):
+            assert library.mambair_use_instruction_set(wanted) == wanted
+            actual = module._native_attention(qkv, bias, 16, 8)
+            torch.testing.assert_close(actual, expected, atol=1e-5, rtol=0)
+    finally:
+        library.mambair_use_instruction_set(best)
+
+
+def test_large_scores_stay_finite() -> None:
+    qkv, bias = inputs(SHAPES[3])
+    with torch.no_grad():
+        out = window_attention(qkv * 1000, bias, 16, 8)
+    assert torch.isfinite(out).all()
+
+
+def test_gradients_take_the_differentiable_form() -> None:
+    qkv, bias = inputs(SHAPES[0])
+    qkv.requires_grad_()
+    bias.requires_grad_()
+    window_attention(qkv, bias, 4, 2).sum().backward()
+    assert qkv.grad is not None
+    assert bias.grad is not None
+    double = [x.detach().double().requires_grad_() for x in (qkv, bias)]
+    assert torch.autograd.gradcheck(lambda q, b: window_attention(q, b, 4, 2), double)
+
+
+def test_low_precision_runs() -> None:
+    qkv, bias = inputs(SHAPES[0])
+    with torch.no_grad():
+        out = window_attention(qkv.bfloat16(), bias, 4, 2)
+    assert out.dtype == torch.bfloat16
