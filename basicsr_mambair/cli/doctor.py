@@ -20,6 +20,7 @@ def doctor() -> None:
 
     from basicsr_mambair import compat
     from basicsr_mambair.inference.restorer import pick_device
+    from basicsr_mambair.ops import native
     from basicsr_mambair.ops.selective_scan import available_backends, select_automatic
 
     click.secho("Versions", bold=True)
@@ -41,6 +42,9 @@ def doctor() -> None:
             f"torch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "CPU build"
         )
         click.echo(f"  cpu, {torch.get_num_threads()} threads; no CUDA device ({build})")
+
+    click.secho("C++ kernels", bold=True)
+    click.echo(f"  {native.describe()}")
 
     click.secho("Selective scan", bold=True)
     chosen = select_automatic(device.type)
