@@ -16,7 +16,7 @@ from basicsr_mambair.ops.selective_scan import (
     available_backends,
     select_automatic,
 )
-from basicsr_mambair.ops.selective_scan.backend import ScanBackend, select_backend
+from basicsr_mambair.ops.selective_scan.backend import ScanBackend, ScanRequest, select_backend
 from tests.conftest import GOLDEN
 
 ARGUMENTS = ("u", "delta", "A", "B", "C", "D", "delta_bias")
@@ -88,11 +88,17 @@ def test_low_precision_keeps_a_float32_state(dtype: torch.dtype) -> None:
     assert relative(y.float(), expected) < torch.finfo(dtype).eps
 
 
-def test_memory_is_bounded_by_the_segment() -> None:
-    """Between forward and backward only the inputs and one state a segment are kept."""
-    length, channels, d_state = 20000, 8, 16
-    u = torch.randn(1, length, channels, requires_grad=True)
-    B = torch.randn(1, length, d_state)
+@pytest.mark.parametrize("backend", ["torch", "cpp"])
+@pytest.mark.parametrize(("batch", "length", "channels"), [(1, 20000, 8), (32, 640, 128)])
+def test_memory_is_bounded_by_the_chunk(
+    batch: int, length: int, channels: int, backend: str
+) -> None:
+    """Between forward and backward only the inputs and one state a chunk are kept."""
+    if backend not in BACKENDS:
+        pytest.skip("the C++ kernels are not built")
+    d_state = 16
+    u = torch.randn(batch, length, channels, requires_grad=True)
+    B = torch.randn(batch, length, d_state)
     kept = 0
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
@@ -101,8 +107,29 @@ def test_memory_is_bounded_by_the_segment() -> None:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        selective_scan_tokens(u, u, -torch.rand(channels, d_state), B, B, backend="torch")
-    assert kept < length * channels * d_state / 2
+        selective_scan_tokens(u, u, -torch.rand(channels, d_state), B, B, backend=backend)
+    inputs = 2 * u.numel() + 2 * B.numel() + channels * d_state
+    assert kept - inputs <= batch * length * channels * d_state / 16
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_autocast_does_not_lower_the_precision(backend: str) -> None:
+    case = golden_case("long")
+    inputs = {key: case[key].clone().requires_grad_() for key in ARGUMENTS}
+    with torch.autocast("cpu", torch.bfloat16):
+        y = selective_scan(**inputs, backend=backend)
+    y.backward(case["grad_y"])
+    assert relative(y.detach(), case["y"]) < 1e-5
+    for key in ARGUMENTS:
+        assert relative(inputs[key].grad, case[f"grad_{key}"]) < 1e-4, key
+
+
+def test_auto_leaves_float64_to_those_who_compute_in_it() -> None:
+    inputs = [torch.randn(1, 40, 3, dtype=torch.float64) for _ in range(2)]
+    inputs += [-torch.rand(3, 2, dtype=torch.float64)]
+    inputs += [torch.randn(1, 40, 2, dtype=torch.float64) for _ in range(2)]
+    expected = selective_scan_tokens(*inputs, backend="reference")
+    assert relative(selective_scan_tokens(*inputs), expected) < 1e-13
 
 
 def test_float64_is_computed_in_float64() -> None:
@@ -139,7 +166,7 @@ def test_shapes_that_do_not_fit(change: dict, message: str) -> None:
 class _Broken(ScanBackend):
     name = "broken"
 
-    def unavailable_reason(self, device: str, d_state: int = 1) -> str | None:
+    def unavailable_reason(self, request: ScanRequest) -> str | None:
         return "it is broken"
 
     def __call__(self, inputs: object) -> torch.Tensor:
@@ -152,9 +179,9 @@ def test_unknown_and_unavailable_backends() -> None:
     with pytest.raises(ValueError, match="'trition' is unknown"):
         selective_scan(*inputs, backend="trition")
     with pytest.raises(BackendUnavailableError, match="it is broken"):
-        select_backend({"broken": _Broken()}, "broken", "cpu")
+        select_backend({"broken": _Broken()}, "broken", ScanRequest())
     with pytest.raises(BackendUnavailableError, match="no backend runs on cpu"):
-        select_backend({"broken": _Broken()}, "auto", "cpu")
+        select_backend({"broken": _Broken()}, "auto", ScanRequest())
 
 
 def test_auto_says_once_what_runs(caplog: pytest.LogCaptureFixture) -> None:

@@ -19,6 +19,7 @@ from basicsr_mambair.ops.selective_scan.backend import (
     BackendUnavailableError,
     ScanBackend,
     ScanInputs,
+    ScanRequest,
     select_backend,
 )
 from basicsr_mambair.ops.selective_scan.chunked import ChunkedBackend
@@ -28,6 +29,7 @@ from basicsr_mambair.ops.selective_scan.reference import ReferenceBackend
 __all__ = [
     "BackendUnavailableError",
     "available_backends",
+    "backend_names",
     "select_automatic",
     "selective_scan",
     "selective_scan_tokens",
@@ -46,12 +48,18 @@ def available_backends(device: str = "cpu") -> dict[str, str | None]:
         Backend name to reason; ``None`` stands for "can run". In the order of preference of
         ``"auto"``, which takes the first that can run and is not ``"reference"``.
     """
-    return {name: backend.unavailable_reason(device) for name, backend in _BACKENDS.items()}
+    request = ScanRequest(device)
+    return {name: backend.unavailable_reason(request) for name, backend in _BACKENDS.items()}
+
+
+def backend_names() -> list[str]:
+    """What ``backend`` may be, besides ``"auto"``."""
+    return list(_BACKENDS)
 
 
 def select_automatic(device: str = "cpu") -> str:
     """Name of the backend that ``"auto"`` stands for on a device type."""
-    return select_backend(_BACKENDS, "auto", device).name
+    return select_backend(_BACKENDS, "auto", ScanRequest(device)).name
 
 
 def selective_scan(
@@ -125,4 +133,4 @@ def selective_scan_tokens(
         C = C.unsqueeze(2)
     inputs = ScanInputs(u, delta, A, B, C, D, delta_bias)
     inputs.validate()
-    return select_backend(_BACKENDS, backend, u.device.type, A.shape[1])(inputs)
+    return select_backend(_BACKENDS, backend, inputs.request)(inputs)

@@ -66,9 +66,28 @@ class ScanInputs(NamedTuple):
             )
 
     @property
+    def request(self) -> ScanRequest:
+        """What these inputs ask of a backend."""
+        return ScanRequest(self.u.device.type, self.compute_dtype, self.A.shape[1])
+
+    @property
     def compute_dtype(self) -> torch.dtype:
         """Dtype of the state: float32, or float64 for float64 input."""
         return torch.float64 if self.u.dtype == torch.float64 else torch.float32
+
+
+class ScanRequest(NamedTuple):
+    """What a backend has to be able to do.
+
+    Attributes:
+        device: device type, "cpu", "cuda", ….
+        dtype: dtype of the state, float32 or float64.
+        d_state: state size N.
+    """
+
+    device: str = "cpu"
+    dtype: torch.dtype = torch.float32
+    d_state: int = 1
 
 
 class ScanBackend(ABC):
@@ -78,13 +97,8 @@ class ScanBackend(ABC):
     automatic: bool = True  # whether "auto" may choose it
 
     @abstractmethod
-    def unavailable_reason(self, device: str, d_state: int = 1) -> str | None:
-        """Why this backend cannot run; ``None``: it can.
-
-        Args:
-            device: device type, "cpu", "cuda", ….
-            d_state: state size N.
-        """
+    def unavailable_reason(self, request: ScanRequest) -> str | None:
+        """Why this backend cannot run; ``None``: it can."""
 
     @abstractmethod
     def __call__(self, inputs: ScanInputs) -> Tensor:
@@ -92,7 +106,7 @@ class ScanBackend(ABC):
 
 
 def select_backend(
-    backends: Mapping[str, ScanBackend], name: str, device: str, d_state: int = 1
+    backends: Mapping[str, ScanBackend], name: str, request: ScanRequest
 ) -> ScanBackend:
     """The backend of that name, or for ``"auto"`` the first that can run.
 
@@ -101,34 +115,34 @@ def select_backend(
         BackendUnavailableError: it cannot run here; says why.
     """
     if name == "auto":
-        return _automatic(tuple(backends.values()), device, d_state)
+        return _automatic(tuple(backends.values()), request)
     if name not in backends:
         raise ValueError(
             f"selective_scan: backend {name!r} is unknown; choose one of: "
             f"{', '.join(['auto', *backends])}"
         )
-    reason = backends[name].unavailable_reason(device, d_state)
+    reason = backends[name].unavailable_reason(request)
     if reason is not None:
         raise BackendUnavailableError(
-            f"selective_scan: backend {name!r} cannot run on {device}: {reason}"
+            f"selective_scan: backend {name!r} cannot run on {request.device}: {reason}"
         )
     return backends[name]
 
 
 @lru_cache
-def _automatic(candidates: tuple[ScanBackend, ...], device: str, d_state: int) -> ScanBackend:
+def _automatic(candidates: tuple[ScanBackend, ...], request: ScanRequest) -> ScanBackend:
     """The first usable candidate."""
     refused: list[str] = []
     for candidate in candidates:
         if not candidate.automatic:
             continue
-        reason = candidate.unavailable_reason(device, d_state)
+        reason = candidate.unavailable_reason(request)
         if reason is None:
-            _announce(device, candidate.name, "; ".join(refused))
+            _announce(request.device, candidate.name, "; ".join(refused))
             return candidate
         refused.append(f"{candidate.name}: {reason}")
     raise BackendUnavailableError(
-        f"selective_scan: no backend runs on {device}: {'; '.join(refused)}"
+        f"selective_scan: no backend runs on {request.device}: {'; '.join(refused)}"
     )
 
 

@@ -26,12 +26,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from basicsr_mambair.ops.selective_scan.backend import ScanBackend, ScanInputs
+from basicsr_mambair.ops.selective_scan.backend import ScanBackend, ScanInputs, ScanRequest
 
 # Elements of one tensor over tokens, channels and states; elements a sequential step advances.
 # Half and twice these cost the same within the noise on 2 cores; far smaller or larger ones, more.
 _SEGMENT_ELEMENTS = 1 << 20
 _STEP_ELEMENTS = 1 << 15
+# Tokens of a segment at least: the states kept between segments stay below this share of L·D·N.
+_MIN_SEGMENT = 64
 
 
 class ChunkedBackend(ScanBackend):
@@ -39,87 +41,100 @@ class ChunkedBackend(ScanBackend):
 
     name = "torch"
 
-    def unavailable_reason(self, device: str, d_state: int = 1) -> str | None:
+    def unavailable_reason(self, request: ScanRequest) -> str | None:
         return None
 
     def __call__(self, inputs: ScanInputs) -> Tensor:
-        u, delta, A, B, C, D, delta_bias = inputs
-        y: Tensor = _ChunkedScan.apply(u, delta, A, B, C, D, delta_bias)
+        y: Tensor = _ChunkedScan.apply(*inputs)
         return y
 
 
 class _ChunkedScan(torch.autograd.Function):
+    """The computation has the dtypes it names, whatever the caller's autocast says."""
+
     @staticmethod
-    def forward(ctx, u, delta, A, B, C, D, delta_bias):  # type: ignore[no-untyped-def]
-        inputs = ScanInputs(u, delta, A, B, C, D, delta_bias)
-        plan = _Plan(inputs)
-        y = torch.empty(u.shape, dtype=plan.dtype, device=u.device)
-        state = torch.zeros(plan.state_shape, dtype=plan.dtype, device=u.device)
-        first_states = []
-        for piece in plan.segments():
-            first_states.append(state)
-            segment = _Segment(plan, piece, inputs)
-            state = _scan_strips(segment.a, segment.b, segment.strip_decay, state)
-            y[:, piece] = segment.ungroup(torch.matmul(segment.row(C), segment.b))
-        if D is not None:
-            y.addcmul_(u.to(plan.dtype), D.to(plan.dtype))
-        ctx.save_for_backward(*inputs, torch.stack(first_states))
-        return y.to(u.dtype)
+    def forward(ctx, *inputs):  # type: ignore[no-untyped-def]
+        with torch.autocast(inputs[0].device.type, enabled=False):
+            y, first_states = _forward(ScanInputs(*inputs), any(ctx.needs_input_grad))
+        ctx.save_for_backward(*inputs, *first_states)
+        return y.to(inputs[0].dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_y):  # type: ignore[no-untyped-def]
-        *saved, first_states = ctx.saved_tensors
-        inputs = ScanInputs(*saved)
-        u, delta, A, B, C, D, delta_bias = inputs
-        plan = _Plan(inputs)
-        grad_y = grad_y.to(plan.dtype)
-        grad_u = torch.empty(u.shape, dtype=plan.dtype, device=u.device)
-        grad_delta = torch.empty_like(grad_u)
-        grad_decay = torch.zeros_like(plan.decay)  # (G, N, K)
-        grad_B = torch.empty(B.shape, dtype=plan.dtype, device=B.device)
-        grad_C = torch.empty_like(grad_B)
-
-        carry = torch.zeros_like(first_states[0])  # exp(δ_t A) g_t of the token to the right
-        for index, piece in reversed(list(enumerate(plan.segments()))):
-            segment = _Segment(plan, piece, inputs)
-            first = first_states[index]
-            h = segment.b
-            _scan_strips(segment.a, h, segment.strip_decay, first)
-            dy = segment.group(grad_y)
-            # g_t = ∂loss/∂h_t = C_t dy_t + exp(δ_{t+1} A) g_{t+1}
-            g = dy * segment.column(C)
-            carry = _scan_strips_backwards(segment.a, g, segment.strip_decay, carry)
-
-            grad_C[:, piece] = segment.sum_channels(h, dy)
-            grad_B[:, piece] = segment.sum_channels(g, segment.delta * segment.u)
-            g_b = torch.matmul(segment.row(B), g)  # Σ_n g B, (B, S, G, 1, K)
-            grad_u[:, piece] = segment.ungroup(segment.delta * g_b)
-
-            # exp(δ_t A) h_{t-1} g_t, in place of exp(δ_t A)
-            q = segment.a
-            q[:, 1:].mul_(h[:, :-1])
-            q[:, 0].mul_(first)
-            q.mul_(g)
-            grad_step = (q * plan.decay).sum(-2, keepdim=True).addcmul_(segment.u, g_b)
-            grad_decay += q.mul_(segment.delta).sum((0, 1))
-            grad_delta[:, piece] = segment.ungroup(grad_step * segment.softplus_slope())
-
-        grad_D = grad_bias = None
-        if D is not None:
-            grad_D = torch.einsum("bld,bld->d", grad_y, u.to(plan.dtype)).to(D.dtype)
-            grad_u.addcmul_(grad_y, D.to(plan.dtype))
-        if delta_bias is not None:
-            grad_bias = grad_delta.sum((0, 1)).to(delta_bias.dtype)
-        return (
-            grad_u.to(u.dtype),
-            grad_delta.to(delta.dtype),
-            grad_decay.transpose(1, 2).reshape(A.shape).to(A.dtype),
-            grad_B.to(B.dtype),
-            grad_C.to(C.dtype),
-            grad_D,
-            grad_bias,
+        inputs = ScanInputs(*ctx.saved_tensors[:7])
+        with torch.autocast(grad_y.device.type, enabled=False):
+            gradients = _backward(inputs, ctx.saved_tensors[7:], grad_y)
+        return tuple(
+            None if tensor is None or gradient is None else gradient.to(tensor.dtype)
+            for tensor, gradient in zip(inputs, gradients, strict=True)
         )
+
+
+def _forward(inputs: ScanInputs, keep: bool) -> tuple[Tensor, list[Tensor]]:
+    """Output ``(B, L, D)`` and, if they are to be kept, the states before every segment."""
+    u, D = inputs.u, inputs.D
+    plan = _Plan(inputs)
+    y = torch.empty(u.shape, dtype=plan.dtype, device=u.device)
+    state = torch.zeros(plan.state_shape, dtype=plan.dtype, device=u.device)
+    first_states = []
+    for piece in plan.segments():
+        if keep:
+            first_states.append(state)
+        segment = _Segment(plan, piece, inputs)
+        state = _scan_strips(segment.a, segment.b, segment.strip_decay, state)
+        y[:, piece] = segment.ungroup(torch.matmul(segment.row(inputs.C), segment.b))
+    if D is not None:
+        y.addcmul_(u.to(plan.dtype), D.to(plan.dtype))
+    return y, first_states
+
+
+def _backward(
+    inputs: ScanInputs, first_states: tuple[Tensor, ...], grad_y: Tensor
+) -> tuple[Tensor | None, ...]:
+    """Gradients of the inputs, in their order."""
+    u, _, A, B, C, D, delta_bias = inputs
+    plan = _Plan(inputs)
+    grad_y = grad_y.to(plan.dtype)
+    grad_u = torch.empty(u.shape, dtype=plan.dtype, device=u.device)
+    grad_delta = torch.empty_like(grad_u)
+    grad_decay = torch.zeros_like(plan.decay)  # (G, N, K)
+    grad_B = torch.empty(B.shape, dtype=plan.dtype, device=B.device)
+    grad_C = torch.empty_like(grad_B)
+
+    carry = torch.zeros_like(first_states[0])  # exp(δ_t A) g_t of the token to the right
+    for index, piece in reversed(list(enumerate(plan.segments()))):
+        segment = _Segment(plan, piece, inputs)
+        first = first_states[index]
+        h = segment.b
+        _scan_strips(segment.a, h, segment.strip_decay, first)
+        dy = segment.group(grad_y)
+        # g_t = ∂loss/∂h_t = C_t dy_t + exp(δ_{t+1} A) g_{t+1}
+        g = dy * segment.column(C)
+        carry = _scan_strips_backwards(segment.a, g, segment.strip_decay, carry)
+
+        grad_C[:, piece] = segment.sum_channels(h, dy)
+        grad_B[:, piece] = segment.sum_channels(g, segment.delta * segment.u)
+        g_b = torch.matmul(segment.row(B), g)  # Σ_n g B, (B, S, G, 1, K)
+        grad_u[:, piece] = segment.ungroup(segment.delta * g_b)
+
+        # exp(δ_t A) h_{t-1} g_t, in place of exp(δ_t A)
+        q = segment.a
+        q[:, 1:].mul_(h[:, :-1])
+        q[:, 0].mul_(first)
+        q.mul_(g)
+        grad_step = (q * plan.decay).sum(-2, keepdim=True).addcmul_(segment.u, g_b)
+        grad_decay += q.mul_(segment.delta).sum((0, 1))
+        grad_delta[:, piece] = segment.ungroup(grad_step * segment.softplus_slope())
+
+    grad_D = grad_bias = None
+    if D is not None:
+        grad_D = torch.einsum("bld,bld->d", grad_y, u.to(plan.dtype))
+        grad_u.addcmul_(grad_y, D.to(plan.dtype))
+    if delta_bias is not None:
+        grad_bias = grad_delta.sum((0, 1))
+    grad_A = grad_decay.transpose(1, 2).reshape(A.shape)
+    return grad_u, grad_delta, grad_A, grad_B, grad_C, grad_D, grad_bias
 
 
 class _Plan:
@@ -136,7 +151,7 @@ class _Plan:
         self.decay = self.decay.contiguous()
 
         per_token = max(1, batch * channels * d_state)
-        tokens = max(1, min(self.length, _SEGMENT_ELEMENTS // per_token))
+        tokens = min(self.length, max(_MIN_SEGMENT, _SEGMENT_ELEMENTS // per_token))
         self.strips = max(1, min(_STEP_ELEMENTS // per_token, int(tokens**0.5)))
         self.steps = -(-tokens // self.strips)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from basicsr_mambair.ops import native
-from basicsr_mambair.ops.selective_scan.backend import ScanBackend, ScanInputs
+from basicsr_mambair.ops.selective_scan.backend import ScanBackend, ScanInputs, ScanRequest
 
 
 class NativeBackend(ScanBackend):
@@ -20,14 +20,16 @@ class NativeBackend(ScanBackend):
 
     name = "cpp"
 
-    def unavailable_reason(self, device: str, d_state: int = 1) -> str | None:
+    def unavailable_reason(self, request: ScanRequest) -> str | None:
         library = native.library()
-        if device != "cpu":
+        if request.device != "cpu":
             return "it runs on CPUs"
         if library is None:
             return native.missing_reason()
-        if d_state > library.mambair_max_states():
-            return f"it takes d_state up to {library.mambair_max_states()}, not {d_state}"
+        if request.dtype != torch.float32:
+            return f"it computes in float32, not {request.dtype}"
+        if request.d_state > library.mambair_max_states():
+            return f"it takes d_state up to {library.mambair_max_states()}, not {request.d_state}"
         return None
 
     def __call__(self, inputs: ScanInputs) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from basicsr_mambair.ops.selective_scan.backend import ScanBackend, ScanInputs
+from basicsr_mambair.ops.selective_scan.backend import ScanBackend, ScanInputs, ScanRequest
 
 
 class ReferenceBackend(ScanBackend):
@@ -15,7 +15,7 @@ class ReferenceBackend(ScanBackend):
     name = "reference"
     automatic = False
 
-    def unavailable_reason(self, device: str, d_state: int = 1) -> str | None:
+    def unavailable_reason(self, request: ScanRequest) -> str | None:
         return None
 
     def __call__(self, inputs: ScanInputs) -> Tensor:
