@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import tempfile
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,8 @@ def save_checkpoint(contents: Mapping[str, Any], path: str | os.PathLike[str]) -
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for stale in path.parent.glob(f".{path.name}.*.part"):  # of a run killed while writing
+            stale.unlink(missing_ok=True)
         with tempfile.NamedTemporaryFile(
             dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False
         ) as file:
@@ -73,9 +74,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
             from safetensors.torch import load_file
 
             return load_file(path)
-        # Counter: the milestones in the state of BasicSR's schedulers
-        with torch.serialization.safe_globals([Counter]):
-            contents = torch.load(path, map_location="cpu", weights_only=True)
+        contents = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
         raise CheckpointError(f"{path}: not a readable checkpoint: {error}") from error
     except Exception as error:
@@ -104,7 +103,13 @@ def load_weights(
     Raises:
         CheckpointError: the file cannot be read or holds no weights.
     """
-    contents = load_checkpoint(path)
+    return weights_of(load_checkpoint(path), path, key)
+
+
+def weights_of(
+    contents: dict[str, Any], path: str | os.PathLike[str], key: str | None = "params_ema"
+) -> tuple[dict[str, Tensor], str | None]:
+    """The weights in what :func:`load_checkpoint` read; see :func:`load_weights`."""
     found = next((k for k in (key, *_WEIGHT_KEYS) if k is not None and k in contents), None)
     weights = contents if key is None or found is None else contents[found]
     if not isinstance(weights, dict) or not all(torch.is_tensor(v) for v in weights.values()):

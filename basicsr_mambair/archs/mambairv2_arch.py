@@ -18,6 +18,7 @@ from basicsr_mambair.archs.attentive_ssm import Routing, SelectiveScan
 from basicsr_mambair.archs.feedforward import ConvFFN, GatedConvFFN
 from basicsr_mambair.archs.mambairv2_blocks import AttentiveBlock, FeedForward, Stage
 from basicsr_mambair.archs.window_attention import relative_position_index
+from basicsr_mambair.ops.selective_scan import backend_names
 from basicsr_mambair.utils.arguments import suggests_arguments
 
 _RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K
@@ -102,9 +103,8 @@ class MambaIRv2(nn.Module):
         scan_backend: str = "auto",
     ) -> None:
         super().__init__()
-        if not upsampler and upscale != 1:
-            # What the published default (upscale 2 without an upsampler) means: no upscaling.
-            upscale = 1
+        if not upsampler and upscale == 2:
+            upscale = 1  # what the published defaults, 2 and no upsampler, mean
         _check_arguments(
             patch_size, embed_dim, depths, num_heads, convffn_kernel_size, upscale, upsampler
         )
@@ -165,7 +165,10 @@ class MambaIRv2(nn.Module):
         self.routing_seed = routing_seed
 
     def set_scan_backend(self, backend: str) -> None:
-        """Changes the backend of the selective scan in every block."""
+        """Changes the backend of the selective scan in every block; see the class's arguments."""
+        if backend not in ("auto", *backend_names()):
+            names = ["auto", *backend_names()]
+            raise ValueError(f"scan_backend must be one of {names}, got {backend!r}")
         for module in self.modules():
             if isinstance(module, SelectiveScan):
                 module.backend = backend
@@ -293,7 +296,7 @@ def _check_arguments(
         "pixelshuffle": (power_of_two or upscale == 3, "a power of 2, or 3"),
         "pixelshuffledirect": (upscale >= 1, "at least 1"),
         "nearest+conv": (upscale == 4, "4"),
-        "": (True, "anything"),
+        "": (upscale == 1, "1"),
     }
     if upsampler not in possible:
         raise ValueError(f"upsampler must be one of {list(possible)}, got {upsampler!r}")

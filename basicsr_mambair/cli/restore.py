@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from basicsr_mambair.data.pictures import (
     list_pictures,
     resolve_root,
 )
+from basicsr_mambair.inference.pictures import comparison_path
 
 if TYPE_CHECKING:
     from basicsr_mambair.inference.restorer import Restorer
@@ -109,9 +111,9 @@ def restore(
         raise click.BadParameter(str(error), param_hint="--tile / --overlap") from error
     try:
         chosen = pick_device(device)
-    except RuntimeError as error:
-        raise click.BadParameter(str(error).splitlines()[0], param_hint="--device") from error
-    jobs = _plan_jobs(inputs, output, file_format, suffix)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--device") from error
+    jobs = _plan_jobs(inputs, output, file_format, suffix, compare)
     if skip_existing:
         jobs = [job for job in jobs if not job.target.exists()]
     restorer = Restorer.from_checkpoint(find_weights(weights), device=chosen, tiling=tiling)
@@ -125,28 +127,38 @@ def restore(
         raise SystemExit(1)
 
 
-def _plan_jobs(inputs: tuple[str, ...], output: Path, file_format: str, suffix: str) -> list[_Job]:
+def _plan_jobs(
+    inputs: tuple[str, ...], output: Path, file_format: str, suffix: str, compare: bool
+) -> list[_Job]:
     """Every input with the file it becomes; finds out what cannot work before any work."""
-    sources = [path for item in inputs for path in _expand(item)]
-    jobs: dict[Path, _Job] = {}
-    for source in dict.fromkeys(sources):
+    sources = dict.fromkeys(path for item in inputs for path in _expand(item))
+    originals = {os.path.normcase(source.resolve()) for source in sources}
+    jobs: list[_Job] = []
+    written: dict[str, Path] = {}
+    for source in sources:
         extension = source.suffix if file_format == "auto" else f".{file_format}"
-        target = output / f"{source.stem}{suffix}{extension}"
-        if target.exists() and target.samefile(source):
-            raise click.UsageError(f"{source}: the result would replace it; choose another -o")
-        if target in jobs:
-            raise click.UsageError(
-                f"{source} and {jobs[target].source} would both become {target}; "
-                "restore them to folders of their own"
-            )
-        jobs[target] = _Job(source, target)
-    return list(jobs.values())
+        if extension.lower() not in EXTENSIONS:
+            formats = ", ".join(EXTENSIONS)
+            raise click.UsageError(f"{source}: cannot be written as {extension!r}, only {formats}")
+        job = _Job(source, output / f"{source.stem}{suffix}{extension}")
+        jobs.append(job)
+        for path in [job.target, comparison_path(job.target)] if compare else [job.target]:
+            if os.path.normcase(path.resolve()) in originals:
+                raise click.UsageError(f"{path}: a result would replace it; choose another -o")
+            name = str(path).casefold()  # as file systems may see it
+            if name in written:
+                raise click.UsageError(
+                    f"{source} and {written[name]} would both become {path}; "
+                    "restore them to folders of their own"
+                )
+            written[name] = source
+    return jobs
 
 
 def _expand(item: str) -> list[Path]:
     """Files that an argument stands for: itself, a folder's pictures, or the matches of a glob."""
     if not item.startswith(PACKAGE_SCHEME) and not Path(item).expanduser().exists():
-        matches = sorted(glob.glob(item, recursive=True))
+        matches = sorted(glob.glob(os.path.expanduser(item), recursive=True))
         paths = [Path(match) for match in matches if match.lower().endswith(EXTENSIONS)]
         if not paths:
             raise PictureError(f"{item}: no such file, folder or pattern")
@@ -183,8 +195,12 @@ def _restore_all(jobs: list[_Job], restorer: Restorer, simulate: bool, compare: 
                 bar.close()
                 done = f"interrupted; {number - 1} of {len(jobs)} pictures are done"
                 raise click.ClickException(f"{done}. --skip-existing goes on.") from None
-            except (PictureError, MemoryError) as error:
-                failures.append(str(error) or f"{job.source}: not enough memory; try --tile 128")
+            except MemoryError:
+                failures.append(f"{job.source}: not enough memory; try --tile 128")
+            except PictureError as error:
+                failures.append(str(error))
+            except Exception as error:  # whatever one picture does, the others are done
+                failures.append(f"{job.source}: {type(error).__name__}: {error}")
             else:
                 if report:
                     bar.write(report)

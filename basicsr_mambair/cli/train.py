@@ -37,11 +37,14 @@ class _InterruptedError(click.ClickException):
 
 
 class _Interruptible:
-    """Makes Ctrl-C wait for the end of an iteration and save a checkpoint before it stops.
+    """Makes Ctrl-C and SIGTERM wait for the end of an iteration and save a checkpoint first.
 
     BasicSR's trainer offers no hook for it, so the two functions through which it makes the model
-    and the sampler are wrapped while it runs. A second Ctrl-C stops at once.
+    and the sampler are wrapped while it runs. A second signal stops at once. In distributed
+    training the processes agree after every iteration, so that all stop after the same one.
     """
+
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self, trainer: Any) -> None:
         self.trainer = trainer
@@ -51,12 +54,15 @@ class _Interruptible:
     def __enter__(self) -> None:
         self.build_model = self.trainer.build_model
         self.create_loaders = self.trainer.create_train_val_dataloader
+        self.handlers = {number: signal.getsignal(number) for number in self._SIGNALS}
         self.trainer.build_model = self._build_model
         self.trainer.create_train_val_dataloader = self._create_loaders
 
     def __exit__(self, *exception: object) -> None:
         self.trainer.build_model = self.build_model
         self.trainer.create_train_val_dataloader = self.create_loaders
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
 
     def _create_loaders(self, opt: dict, logger: Any) -> Any:
         loaders = self.create_loaders(opt, logger)
@@ -69,7 +75,7 @@ class _Interruptible:
 
         def optimize_parameters(current_iter: int) -> None:
             optimize(current_iter)
-            if self.interrupted:
+            if self._someone_interrupted(opt["dist"], model.device):
                 model.save(self.sampler.epoch, current_iter)
                 raise _InterruptedError(
                     f"interrupted; saved iteration {current_iter}. "
@@ -77,11 +83,22 @@ class _Interruptible:
                 )
 
         model.optimize_parameters = optimize_parameters
-        signal.signal(signal.SIGINT, self._on_interrupt)
+        for number in self._SIGNALS:
+            signal.signal(number, self._on_signal)
         return model
 
-    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
+    def _someone_interrupted(self, distributed: bool, device: Any) -> bool:
+        if not distributed:
+            return self.interrupted
+        import torch
+
+        flag = torch.tensor(int(self.interrupted), device=device)
+        torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
+        return bool(flag.item())
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.interrupted:
             raise KeyboardInterrupt
         self.interrupted = True
-        click.echo("\nCtrl-C: saving after this iteration (once more to stop at once)", err=True)
+        name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+        click.echo(f"\n{name}: saving after this iteration (once more to stop at once)", err=True)

@@ -32,6 +32,10 @@ def checkpoint_writes() -> bool:
             contents[key] = {
                 name.removeprefix("module."): value.cpu() for name, value in state.items()
             }
+        # The section that builds it, for those who load the file without the option file.
+        section = self.opt.get(net_label.replace("net_", "network_", 1))
+        if section is not None:
+            contents["network"] = dict(section)
         label = "latest" if current_iter == -1 else current_iter
         path = os.path.join(self.opt["path"]["models"], f"{net_label}_{label}.pth")
         save_checkpoint(contents, path)

@@ -15,7 +15,7 @@ from basicsr_mambair.compat.repair import repair, replace, source_has
     thread="basicsr/utils/dist_util.py, _init_dist_pytorch, _init_dist_slurm",
 )
 def process_group_without_gpu() -> bool:
-    """Uses gloo where there is no GPU; leaves everything else to BasicSR."""
+    """Uses gloo where there is no GPU or gloo is asked for; leaves the rest to BasicSR."""
     from basicsr.utils import dist_util
 
     if not source_has(dist_util._init_dist_pytorch, "rank % num_gpus"):
@@ -23,13 +23,13 @@ def process_group_without_gpu() -> bool:
     original_pytorch, original_slurm = dist_util._init_dist_pytorch, dist_util._init_dist_slurm
 
     def _init_dist_pytorch(backend: str, **kwargs: Any) -> None:
-        if torch.cuda.is_available():
+        if torch.cuda.is_available() and backend != "gloo":
             original_pytorch(backend, **kwargs)
         else:
             torch.distributed.init_process_group(backend="gloo", **kwargs)
 
     def _init_dist_slurm(backend: str, port: int | None = None) -> None:
-        if torch.cuda.is_available():
+        if torch.cuda.is_available() and backend != "gloo":
             original_slurm(backend, port)
             return
         os.environ.setdefault("MASTER_PORT", str(port or 29500))

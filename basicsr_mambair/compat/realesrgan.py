@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -23,15 +24,27 @@ def realesrgan_without_gpu() -> bool:
         cls for cls in (RealESRGANModel, RealESRNetModel) if source_has(cls.__init__, ".cuda()")
     ]
     for cls in models:
+        replace(cls, "__init__", _with_helpers_on_device(cls.__init__))
         replace(cls, "_dequeue_and_enqueue", _with_pool_on_device(cls._dequeue_and_enqueue))
     if models:
-        replace(DiffJPEG, "cuda", _cuda_if_there_is_one)
-        replace(USMSharp, "cuda", _cuda_if_there_is_one)
+        replace(DiffJPEG, "cuda", _stay)
+        replace(USMSharp, "cuda", _stay)
     return bool(models)
 
 
-def _cuda_if_there_is_one(self: torch.nn.Module, device: Any = None) -> torch.nn.Module:
-    return torch.nn.Module.cuda(self, device) if torch.cuda.is_available() else self
+def _stay(self: torch.nn.Module, device: Any = None) -> torch.nn.Module:
+    """Stands in for ``.cuda()`` until the model moves its helpers to its own device."""
+    return self
+
+
+def _with_helpers_on_device(original: Any) -> Any:
+    @functools.wraps(original)
+    def __init__(self: Any, opt: dict) -> None:
+        original(self, opt)
+        self.jpeger = self.jpeger.to(self.device)
+        self.usm_sharpener = self.usm_sharpener.to(self.device)
+
+    return __init__
 
 
 def _with_pool_on_device(original: Any) -> Any:

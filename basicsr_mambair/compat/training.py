@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 from functools import partial
 from typing import Any
 
@@ -14,11 +15,12 @@ from basicsr_mambair.compat.repair import repair, replace, source_has
 
 
 @repair(
-    "numpy and random are seeded alike in every epoch: crops repeat",
+    "numpy and random are seeded alike in every epoch, so crops repeat; a spawned worker imports "
+    "BasicSR unrepaired",
     thread="basicsr/data/__init__.py, worker_init_fn",
 )
-def worker_seeds() -> bool:
-    """Seeds a loader's workers from (seed, rank, epoch, worker)."""
+def loader_workers() -> bool:
+    """Seeds a loader's workers from (seed, rank, epoch, worker) and repairs BasicSR in them."""
     import basicsr.data
 
     if not source_has(basicsr.data.worker_init_fn, "num_workers * rank + worker_id + seed"):
@@ -33,6 +35,8 @@ def worker_seeds() -> bool:
         sampler: Any = None,
         seed: int | None = None,
     ) -> Any:
+        if dataset_opt.get("num_worker_per_gpu"):
+            dataset = WorkerDataset(dataset)
         loader = original(dataset, dataset_opt, num_gpu, dist, sampler, seed)
         if loader.worker_init_fn is not None:
             rank, _ = basicsr.data.get_dist_info()
@@ -44,8 +48,27 @@ def worker_seeds() -> bool:
     return True
 
 
+class WorkerDataset(torch.utils.data.Dataset):
+    """A dataset that brings the repairs along to a worker process that was spawned.
+
+    Such a process imports the class of what it is given first; of BasicSR's own datasets it would
+    import BasicSR before anything has been repaired.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+        self.opt = dataset.opt if hasattr(dataset, "opt") else {}
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.dataset[index]
+
+
 def seed_worker(worker_id: int, seed: int | None, rank: int, sampler: Any) -> None:
-    """Seeds ``random`` and ``numpy.random`` of a loader's worker."""
+    """Seeds ``random`` and ``numpy.random`` of a loader's worker; leaves Ctrl-C to the trainer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     epoch = getattr(sampler, "epoch", 0)
     first, second = np.random.SeedSequence([seed or 0, rank, epoch, worker_id]).generate_state(2)
     random.seed(int(first))
@@ -134,16 +157,19 @@ def every_optimizer() -> bool:
         return False
 
     def get_optimizer(
-        self: Any, optim_type: str, params: Any, lr: float, **kwargs: Any
+        self: Any, optim_type: str, params: Any, **kwargs: Any
     ) -> torch.optim.Optimizer:
-        return optimizer_class(optim_type)(params, **{"lr": lr, **kwargs})
+        return optimizer_class(optim_type)(params, **kwargs)
 
     replace(BaseModel, "get_optimizer", get_optimizer)
     return True
 
 
 def optimizer_class(name: str) -> type[torch.optim.Optimizer]:
-    """The class of ``torch.optim`` with that name; ``ValueError`` names the nearest."""
+    """The class of ``torch.optim`` with that name; ``ValueError`` names the nearest.
+
+    Not LBFGS and SparseAdam: one wants a closure, the other sparse gradients.
+    """
     from basicsr_mambair.utils.arguments import did_you_mean
 
     classes = {
@@ -151,7 +177,7 @@ def optimizer_class(name: str) -> type[torch.optim.Optimizer]:
         for key, value in vars(torch.optim).items()
         if isinstance(value, type)
         and issubclass(value, torch.optim.Optimizer)
-        and value is not torch.optim.Optimizer
+        and value not in (torch.optim.Optimizer, torch.optim.LBFGS, torch.optim.SparseAdam)
     }
     if name not in classes:
         raise ValueError(f"torch.optim has no optimiser {name!r}{did_you_mean(name, classes)}")

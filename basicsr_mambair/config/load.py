@@ -43,13 +43,20 @@ _OptionLoader.add_constructor(
 )
 
 
-def load_options(path: str | Path, *, is_train: bool, overrides: Sequence[str] = ()) -> Options:
+def load_options(
+    path: str | Path,
+    *,
+    is_train: bool,
+    overrides: Sequence[str] = (),
+    check_files: bool = True,
+) -> Options:
     """Reads, completes and checks an option file.
 
     Args:
         path: the YAML file.
         is_train: for training; for testing otherwise.
         overrides: ``KEY:KEY=VALUE`` entries that replace or add values, as of ``--force_yml``.
+        check_files: whether folders and files that the options name must exist.
 
     Returns:
         The options, defaults filled in.
@@ -63,7 +70,7 @@ def load_options(path: str | Path, *, is_train: bool, overrides: Sequence[str] =
         for entry in overrides:
             _override(options, entry)
         _complete(options, is_train)
-        validate_options(options, is_train)
+        validate_options(options, is_train, check_files)
     except OptionError as error:
         raise OptionError(f"{path}: {error}") from error.__cause__
     return options
@@ -111,39 +118,41 @@ def _parse_value(text: str, entry: str) -> Any:
 def _complete(options: Options, is_train: bool) -> None:
     """Fills in what BasicSR reads without asking whether it is there."""
     options.setdefault("num_gpu", "auto")
-    options.setdefault("path", {})
-    if options["path"] is None:
-        options["path"] = {}
-    options["path"].setdefault("resume_state", None)
+    _defaults(options, "path", resume_state=None)
     if is_train:
-        logger = options.setdefault("logger", {})
-        logger.setdefault("print_freq", 100)
-        logger.setdefault("save_checkpoint_freq", 5000)
-        logger.setdefault("use_tb_logger", False)
-        if isinstance(options.get("val"), dict):
-            options["val"].setdefault("save_img", False)
+        _defaults(options, "logger", print_freq=100, save_checkpoint_freq=5000, use_tb_logger=False)
+        if options.get("val") is not None:
+            _defaults(options, "val", save_img=False)
     else:
-        if options.get("val") is None:
-            options["val"] = {}
-        if isinstance(options["val"], dict):
-            options["val"].setdefault("save_img", True)
-            options["val"].setdefault("suffix", None)
-    for key, dataset in (options.get("datasets") or {}).items():
+        _defaults(options, "val", save_img=True, suffix=None)
+    datasets = options.get("datasets")
+    if not isinstance(datasets, dict):
+        return
+    for key, dataset in datasets.items():
         if not isinstance(dataset, dict):
             continue
         dataset.setdefault("name", key)
         if dataset.get("type") == "PairedImageDataset" and _wants_own_pairs(options, dataset):
             dataset["type"] = "MambaIRPairedDataset"
-        if dataset.get("io_backend") is None:
-            dataset["io_backend"] = {"type": "disk"}
+        _defaults(dataset, "io_backend", type="disk")
         if key == "train":
-            for name, value in (
-                ("dataset_enlarge_ratio", 1),
-                ("num_worker_per_gpu", 2),
-                ("use_hflip", True),
-                ("use_rot", True),
-            ):
-                dataset.setdefault(name, value)
+            _defaults(
+                datasets,
+                key,
+                dataset_enlarge_ratio=1,
+                num_worker_per_gpu=2,
+                use_hflip=True,
+                use_rot=True,
+            )
+
+
+def _defaults(options: Options, key: str, **values: Any) -> None:
+    """Fills in a section; one that is no section is left for the check to name."""
+    if options.get(key) is None:
+        options[key] = {}
+    if isinstance(options[key], dict):
+        for name, value in values.items():
+            options[key].setdefault(name, value)
 
 
 def _wants_own_pairs(options: Options, dataset: Options) -> bool:

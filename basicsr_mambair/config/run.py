@@ -68,7 +68,9 @@ def _launch(options: dict[str, Any], launcher: str) -> None:
 
     options["dist"] = launcher != "none"
     if options["dist"]:
-        parameters = options.get("dist_params") or {} if launcher == "slurm" else {}
+        parameters = dict(options.get("dist_params") or {}) if launcher == "slurm" else {}
+        if options["num_gpu"] == 0:
+            parameters["backend"] = "gloo"
         init_dist(launcher, **parameters)
     options["rank"], options["world_size"] = get_dist_info()
 

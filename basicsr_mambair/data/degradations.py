@@ -16,30 +16,34 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from basicsr_mambair.utils.arguments import did_you_mean, parameter_names, suggests_arguments
+from basicsr_mambair.utils.arguments import (
+    did_you_mean,
+    parameter_names,
+    required_names,
+    suggests_arguments,
+)
 
 Pixels = NDArray[Any]
 
 _CUBIC_SUPPORT = 4.0  # taps of the interpolating kernel at scale 1
 
 
-def imresize(image: Pixels, scale: float, size: tuple[int, int] | None = None) -> Pixels:
+def imresize(image: Pixels, scale: float) -> Pixels:
     """MATLAB's ``imresize(image, scale)`` (bicubic, antialiased when it shrinks).
 
-    On uint8 it is bit-exact: like MATLAB it rounds to uint8 after the pass over the rows and again
-    after the pass over the columns. Keys' cubic kernel with a = −0.5, widened by 1/scale when it
-    shrinks, mirrored (with the edge pixel) at the borders.
+    On uint8 it is bit-exact: like MATLAB it rounds to integers after the pass over the rows and
+    again after the pass over the columns. Keys' cubic kernel with a = −0.5, widened by 1/scale when
+    it shrinks, mirrored (with the edge pixel) at the borders.
 
     Args:
-        image: uint8 or float ``(H, W)`` or ``(H, W, C)``.
+        image: uint8, uint16 or float ``(H, W)`` or ``(H, W, C)``.
         scale: factor of both sides.
-        size: height and width of the result, if not ``ceil(scale · side)``.
 
     Returns:
         The same dtype, ``(ceil(scale·H), ceil(scale·W)[, C])``; float is not clamped.
     """
     height, width = image.shape[:2]
-    out_height, out_width = size or (math.ceil(height * scale), math.ceil(width * scale))
+    out_height, out_width = math.ceil(height * scale), math.ceil(width * scale)
     # MATLAB begins with the dimension of the smaller scale; they are equal, so with the rows.
     image = _resize_rows(image, out_height, scale)
     swapped = _resize_rows(np.swapaxes(image, 0, 1), out_width, scale)
@@ -52,8 +56,8 @@ def _resize_rows(image: Pixels, out_length: int, scale: float) -> Pixels:
     shape = (-1, *(1,) * (image.ndim - 1))
     for tap in range(indices.shape[1]):
         result += weights[:, tap].reshape(shape) * image[indices[:, tap]]
-    if image.dtype == np.uint8:
-        return np.clip(np.floor(result + 0.5), 0, 255).astype(np.uint8)
+    if np.issubdtype(image.dtype, np.integer):
+        result = np.clip(np.floor(result + 0.5), 0, np.iinfo(image.dtype).max)
     return result.astype(image.dtype)
 
 
@@ -89,9 +93,12 @@ class Degradation(ABC):
 
     Attributes:
         halo: pixels of context that a result pixel needs on each side, in the low-quality picture.
+        grid: the result depends on the position in squares of so many pixels of the low-quality
+            picture: a crop begins and ends on their borders, or where the picture does.
     """
 
     halo = 0
+    grid = 1
 
     @abstractmethod
     def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
@@ -143,6 +150,10 @@ class JpegCompression(Degradation):
         quality: libjpeg quality from 1 to 100, or the range ``[low, high]`` to draw it from.
     """
 
+    # Blocks of 8 pixels, of 16 for the halved chroma, which is interpolated from its neighbours.
+    halo = 16
+    grid = 16
+
     def __init__(self, quality: int | Sequence[int]) -> None:
         self.low, self.high = (int(q) for q in _as_range(quality, "quality"))
         if not 1 <= self.low <= self.high <= 100:
@@ -188,17 +199,17 @@ DEGRADATIONS: dict[str, type[Degradation]] = {
 }
 
 
-def build_degradation(options: Mapping[str, Any], scale: int) -> Degradation:
+def build_degradation(options: Mapping[str, Any] | str, scale: int) -> Degradation:
     """Builds a degradation from ``{type: …, …}``.
 
     Args:
-        options: ``type`` and the constructor's arguments.
+        options: ``type`` and the constructor's arguments; a name alone is its ``type``.
         scale: scale of the dataset, for ``bicubic`` if its options name none.
 
     Raises:
         ValueError: unknown type or argument; names the nearest.
     """
-    arguments = dict(options)
+    arguments: dict[str, Any] = {"type": options} if isinstance(options, str) else dict(options)
     name = arguments.pop("type", None)
     if name not in DEGRADATIONS:
         raise ValueError(f"type: no degradation {name!r}{did_you_mean(str(name), DEGRADATIONS)}")
@@ -208,4 +219,8 @@ def build_degradation(options: Mapping[str, Any], scale: int) -> Degradation:
     try:
         return cls(**arguments)
     except TypeError as error:
+        missing = sorted(required_names(cls) - set(arguments))
+        unknown = set(arguments) - (parameter_names(cls) or set())
+        if missing and not unknown:
+            raise ValueError(f"{missing[0]}: is missing; {name} needs it") from error
         raise ValueError(str(error)) from error

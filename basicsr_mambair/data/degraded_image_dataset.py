@@ -49,7 +49,10 @@ class DegradedImageDataset(Dataset):
         ValueError: an option is wrong (the message begins with its key), or there is no picture.
     """
 
-    OPTIONS = frozenset({"include", "exclude", "degradation", "gray", "cache_in_memory"})
+    OPTIONS = frozenset(
+        """dataroot_gt include exclude degradation gray cache_in_memory io_backend gt_size
+        use_hflip use_rot color mean std""".split()
+    )
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
         super().__init__()
@@ -74,6 +77,8 @@ class DegradedImageDataset(Dataset):
         except ValueError as error:
             raise ValueError(f"degradation.{error}") from error
         scale = int(opt.get("scale", 1))
+        if (opt.get("io_backend") or {}).get("type", "disk") != "disk":
+            raise ValueError("io_backend.type: must be 'disk'; pictures are read from files")
         shrinks = [each.scale for each in degradations if hasattr(each, "scale")]
         if int(np.prod(shrinks)) != scale:
             raise ValueError(f"degradation: must shrink by scale {scale}, but shrinks by {shrinks}")
@@ -106,13 +111,18 @@ class DegradedImageDataset(Dataset):
         }
 
     def _training_crop(self, image: Pixels, name: str) -> tuple[Pixels, Pixels]:
-        scale, halo = self.scale, max(each.halo for each in self.degradations)
+        scale = self.scale
+        halo = sum(each.halo for each in self.degradations)
+        grid = max(each.grid for each in self.degradations)
         height, width = (side // scale for side in image.shape[:2])  # of LQ
         side = self.opt["gt_size"] // scale
         top, left = random_window(height, width, side, name)
-        # Window of LQ with its context, cut at the borders of the picture.
-        up, begin = max(0, top - halo), max(0, left - halo)
-        down, end = min(height, top + side + halo), min(width, left + side + halo)
+        # Window of LQ with its context, on the grid, cut at the borders of the picture.
+        up, begin = (max(0, (at - halo) // grid * grid) for at in (top, left))
+        down, end = (
+            min(most, -(-(at + side + halo) // grid) * grid)
+            for at, most in ((top, height), (left, width))
+        )
         window = image[up * scale : down * scale, begin * scale : end * scale]
         rng = np.random.default_rng(np.random.randint(2**31))  # from the worker's stream
         lq = self._degrade(window, rng)[top - up :, left - begin :][:side, :side]

@@ -75,7 +75,10 @@ class MambaIRPairedDataset(Dataset):
             picture has no partner, or sizes do not match by ``scale`` (the message names it).
     """
 
-    OPTIONS = frozenset({"task", "noise"})
+    OPTIONS = frozenset(
+        """task noise dataroot_gt dataroot_lq meta_info_file io_backend filename_tmpl gt_size
+        use_hflip use_rot color mean std""".split()
+    )
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
         super().__init__()
@@ -128,26 +131,29 @@ class MambaIRPairedDataset(Dataset):
             gt_paths = [Path(gt_root) / name for name in _names_of_meta_info(meta_info)]
         else:
             gt_paths = list_pictures(gt_root)
+        listings: dict[Path, dict[str, str]] = {}
+        if meta_info:
+            for path in gt_paths:
+                if path.name not in _listing(path.parent, listings).values():
+                    raise PictureError(f"{path}: there is no such file ({meta_info} names it)")
         if lq_root is None:
             return [_Pair(index, str(path), None) for path in gt_paths]
-        listings: dict[Path, frozenset[str]] = {}
         return [
             _Pair(index, str(path), str(self._partner(path, gt_root, lq_root, listings)))
             for path in gt_paths
         ]
 
     def _partner(
-        self, gt_path: Path, gt_root: str, lq_root: str, listings: dict[Path, frozenset[str]]
+        self, gt_path: Path, gt_root: str, lq_root: str, listings: dict[Path, dict[str, str]]
     ) -> Path:
         """The LQ picture of a GT picture: same place, templated name, any usual extension."""
         inside = gt_path.parent.relative_to(gt_root) if gt_path.is_relative_to(gt_root) else Path()
         folder = Path(lq_root) / inside
-        if folder not in listings:
-            listings[folder] = _names_in(folder)
+        names = _listing(folder, listings)
         stem = self.opt.get("filename_tmpl", "{}").format(gt_path.stem)
-        for extension in (gt_path.suffix, *EXTENSIONS):
-            if f"{stem}{extension}" in listings[folder]:
-                return folder / f"{stem}{extension}"
+        for extension in (gt_path.suffix.lower(), *EXTENSIONS):
+            if f"{stem}{extension}" in names:
+                return folder / names[f"{stem}{extension}"]
         raise PictureError(f"{gt_path}: has no partner {folder / stem}.* (dataroot_lq)")
 
     def _pairs_of_lmdb(self, index: int, gt_root: str, lq_root: str | None) -> list[_Pair]:
@@ -222,7 +228,10 @@ class MambaIRPairedDataset(Dataset):
     def _read(self, path: str, root: str) -> Pixels:
         """Pixels in [0, 1], float32 ``(H, W, C)``, BGR or gray."""
         name = f"{root}: key {path!r}" if self.io["type"] == "lmdb" else path
-        content = read_bytes(self.io, root, path)
+        try:
+            content = read_bytes(self.io, root, path)
+        except OSError as error:
+            raise PictureError(f"{name}: cannot be read: {error.strerror}") from error
         return to_float(decode_picture(content, name, gray=self.gray))
 
     def _add_noise(self, gt: Pixels) -> Pixels:
@@ -235,11 +244,16 @@ class MambaIRPairedDataset(Dataset):
         return (gt + noise).astype(np.float32)
 
 
-def _names_in(folder: Path) -> frozenset[str]:
-    try:
-        return frozenset(os.listdir(folder))
-    except OSError as error:
-        raise PictureError(f"{folder}: not a readable folder: {error.strerror}") from error
+def _listing(folder: Path, listings: dict[Path, dict[str, str]]) -> dict[str, str]:
+    """Names in a folder, under their names with the extension in lower case; read once."""
+    if folder not in listings:
+        try:
+            names = os.listdir(folder)
+        except OSError as error:
+            raise PictureError(f"{folder}: not a readable folder: {error.strerror}") from error
+        parts = [os.path.splitext(name) for name in names]
+        listings[folder] = {stem + extension.lower(): stem + extension for stem, extension in parts}
+    return listings[folder]
 
 
 def _names_of_meta_info(path: str) -> list[str]:

@@ -15,6 +15,8 @@ from PIL import Image
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 PACKAGE_SCHEME = "pkg://"
+_ORIENTATION = 0x0112  # EXIF; from 5 on the picture lies on its side
+_FIRST_ON_ITS_SIDE = 5
 
 
 class PictureError(ValueError):
@@ -81,7 +83,7 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
 
 
 def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Height and width from the header, without decoding.
+    """Height and width as it will be decoded (upright), from the header alone.
 
     Raises:
         PictureError: it is no picture.
@@ -89,9 +91,12 @@ def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     try:
         with Image.open(path) as picture:
             width, height = picture.size
+            on_its_side = picture.getexif().get(_ORIENTATION, 1) >= _FIRST_ON_ITS_SIDE
+    except Image.DecompressionBombError:  # Pillow's limit, not ours
+        return decode_picture(Path(path).read_bytes(), os.fspath(path)).shape[:2]
     except OSError as error:
         raise PictureError(f"{os.fspath(path)}: not a readable picture: {error}") from error
-    return height, width
+    return (width, height) if on_its_side else (height, width)
 
 
 def decode_picture(
@@ -129,7 +134,15 @@ def is_complete(content: bytes | memoryview | NDArray[np.uint8]) -> bool:
     """False for a PNG or JPEG without its end marker, which OpenCV 4 fills up with gray."""
     content = bytes(content)
     if content.startswith(b"\x89PNG"):
-        return b"IEND" in content[-64:]
+        return b"IEND" in content
     if content.startswith(b"\xff\xd8"):
-        return b"\xff\xd9" in content  # not only at the end: phones append videos
+        return b"\xff\xd9" in content[_start_of_scan(content) :]
     return True
+
+
+def _start_of_scan(content: bytes) -> int:
+    """Where a JPEG's pixels begin; headers may hold a thumbnail with an end marker of its own."""
+    at = 2
+    while at + 4 <= len(content) and content[at] == 0xFF and content[at + 1] != 0xDA:
+        at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return at

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from basicsr_mambair.data.pictures import PictureError, is_complete
 
@@ -25,7 +27,8 @@ def read_image(path: str | os.PathLike[str]) -> Pixels:
     """Reads a picture, upright (EXIF orientation is applied).
 
     Returns:
-        uint8 or uint16, ``(H, W)`` gray, ``(H, W, 3)`` BGR or ``(H, W, 4)`` BGRA.
+        uint8 or uint16, ``(H, W)`` gray, ``(H, W, 2)`` gray and alpha, ``(H, W, 3)`` BGR or
+        ``(H, W, 4)`` BGRA.
 
     Raises:
         PictureError: missing, damaged, or of another depth; names the file.
@@ -35,6 +38,8 @@ def read_image(path: str | os.PathLike[str]) -> Pixels:
     except OSError as error:
         raise PictureError(f"{path}: cannot be read: {error.strerror}") from error
     image = _decode(content, cv2.IMREAD_UNCHANGED)
+    if image is not None and _is_gray_with_alpha(path):
+        return _gray_with_alpha(image, path)
     if image is not None and not (image.ndim == 3 and image.shape[2] == 4):
         # This flag drops alpha but, unlike IMREAD_UNCHANGED, turns the picture upright.
         image = _decode(content, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
@@ -43,6 +48,22 @@ def read_image(path: str | os.PathLike[str]) -> Pixels:
     if image.dtype not in (np.uint8, np.uint16):
         raise PictureError(f"{path}: pixels are {image.dtype}; 8 or 16 bits are supported")
     return image
+
+
+def _is_gray_with_alpha(path: str | os.PathLike[str]) -> bool:
+    try:
+        with Image.open(path) as picture:
+            return picture.mode == "LA"
+    except (OSError, Image.DecompressionBombError):
+        return False
+
+
+def _gray_with_alpha(image: Pixels, path: str | os.PathLike[str]) -> Pixels:
+    """``(H, W, 2)``: OpenCV reads such a PNG as BGRA, and drops the alpha of such a TIFF."""
+    if image.ndim == 3 and image.shape[2] == 4:
+        return np.ascontiguousarray(image[..., [0, 3]])
+    with Image.open(path) as picture:
+        return np.asarray(picture)
 
 
 def _decode(content: NDArray[np.uint8], flags: int) -> Pixels | None:
@@ -71,8 +92,19 @@ def write_image(image: Pixels, path: str | os.PathLike[str]) -> None:
     extension = path.suffix.lower()
     if image.dtype == np.uint16 and extension not in _DEEP:
         image = np.rint(image / 257.0).astype(np.uint8)
-    if image.ndim == 3 and image.shape[2] == 4 and extension not in _ALPHA:
-        image = image[..., :3]
+    if image.ndim == 3 and image.shape[2] in (2, 4) and extension not in _ALPHA:
+        image = image[..., :-1]
+    if image.ndim == 3 and image.shape[2] == 2:
+        if image.dtype == np.uint8 and extension != ".webp":
+            encoded = _encode_with_pillow(image, extension)
+            _write_atomically(encoded, path)
+            return
+        image = image[..., [0, 0, 0, 1]]  # no encoder here knows gray and alpha of 16 bits
+    _write_atomically(_encode(image, path), path)
+
+
+def _encode(image: Pixels, path: Path) -> bytes:
+    extension = path.suffix.lower()
     parameters = []
     if extension in _QUALITY:
         flag = cv2.IMWRITE_WEBP_QUALITY if extension == ".webp" else cv2.IMWRITE_JPEG_QUALITY
@@ -83,10 +115,22 @@ def write_image(image: Pixels, path: str | os.PathLike[str]) -> None:
         raise PictureError(f"{path}: pictures cannot be written as {extension!r}") from error
     if not ok:
         raise PictureError(f"{path}: OpenCV could not encode {image.shape} as {extension!r}")
+    return encoded.tobytes()
+
+
+def _encode_with_pillow(image: Pixels, extension: str) -> bytes:
+    """Gray with alpha, which OpenCV cannot write."""
+    buffer = io.BytesIO()
+    picture = Image.fromarray(np.ascontiguousarray(image))  # two channels: mode LA
+    picture.save(buffer, format="PNG" if extension == ".png" else "TIFF")
+    return buffer.getvalue()
+
+
+def _write_atomically(content: bytes, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(encoded.tobytes())
+        temporary.write_bytes(content)
         temporary.replace(path)
     except OSError as error:
         raise PictureError(f"{path}: cannot be written: {error.strerror}") from error

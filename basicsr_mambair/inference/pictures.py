@@ -75,19 +75,24 @@ def restore_picture(
         )
     if compare and bicubic is not None:
         before = _replicate(image, restorer.scale)
-        path = target.with_name(f"{target.stem}_compare.png")
+        path = comparison_path(target)
         write_image(comparison([before, bicubic, restored], captions), path)
         report = f"{report or source.name}; comparison: {os.fspath(path)}"
     return report
 
 
+def comparison_path(target: Path) -> Path:
+    """Where the comparison of a result is written."""
+    return target.with_name(f"{target.stem}_compare.png")
+
+
 def _simulate(image: Pixels, scale: int, source: Path) -> tuple[Pixels, Pixels]:
     """Truth and low-resolution version of a picture."""
-    if image.dtype != np.uint8 or (image.ndim == 3 and image.shape[2] == 4):
+    if image.dtype != np.uint8 or (image.ndim == 3 and image.shape[2] != 3):
         raise PictureError(f"{source}: --simulate takes pictures of 8 bits without alpha")
     height, width = (side - side % scale for side in image.shape[:2])
-    if min(height, width) < scale:
-        raise PictureError(f"{source}: too small to shrink by {scale}")
+    if min(height, width) <= 2 * scale:
+        raise PictureError(f"{source}: too small to shrink by {scale} and measure")
     truth = image[:height, :width]
     return truth, imresize(truth, 1 / scale)
 
@@ -139,6 +144,8 @@ def _replicate(image: Pixels, factor: int) -> Pixels:
 def _as_bgr(image: Pixels) -> Pixels:
     if image.dtype == np.uint16:
         image = np.rint(image / 257.0).astype(np.uint8)
+    if image.ndim == 3 and image.shape[2] == 2:
+        image = image[..., 0]
     if image.ndim == 2:
         return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
     return image[..., :3]

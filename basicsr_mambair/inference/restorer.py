@@ -19,10 +19,19 @@ Pixels = NDArray[Any]
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device of that name; ``"auto"`` is CUDA where there is one, else the CPU."""
+    """The device of that name; ``"auto"`` is CUDA where there is one, else the CPU.
+
+    Raises:
+        ValueError: there is no such device here; says why.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"{name}: {str(error).splitlines()[0]}") from error
+    return device
 
 
 class Restorer:
@@ -64,16 +73,17 @@ class Restorer:
         bicubically.
 
         Args:
-            image: uint8 or uint16, ``(H, W)`` gray, ``(H, W, 3)`` BGR or ``(H, W, 4)`` BGRA.
+            image: uint8 or uint16, ``(H, W)`` gray, ``(H, W, 2)`` gray and alpha, ``(H, W, 3)``
+                BGR or ``(H, W, 4)`` BGRA.
             progress: called with the fraction of the picture done since the last call.
 
         Returns:
             The same dtype and channels, sides times the scale of the network.
         """
         top = np.iinfo(image.dtype).max
-        alpha = image[..., 3] if image.ndim == 3 and image.shape[2] == 4 else None
-        pixels = image[..., :3] if alpha is not None else image
-        pixels = pixels.astype(np.float32) / top
+        alpha = image[..., -1] if image.ndim == 3 and image.shape[2] in (2, 4) else None
+        pixels = image[..., :-1] if alpha is not None else image
+        pixels = (pixels[..., 0] if pixels.shape[2:] == (1,) else pixels).astype(np.float32) / top
         if pixels.ndim == 2:
             restored = self._restore_gray(pixels, progress)
         elif self.channels == 1:

@@ -9,7 +9,12 @@ from typing import Any
 from torch import nn
 
 from basicsr_mambair.archs import detection
-from basicsr_mambair.checkpoint import CheckpointError, load_into, load_weights
+from basicsr_mambair.checkpoint import (
+    CheckpointError,
+    load_checkpoint,
+    load_into,
+    weights_of,
+)
 
 _SUFFIXES = (".safetensors", ".pth")
 
@@ -17,8 +22,9 @@ _SUFFIXES = (".safetensors", ".pth")
 def find_weights(name: str | os.PathLike[str], root: str | os.PathLike[str] = ".") -> Path:
     """The weights file that a path or a name stands for.
 
-    A name is looked for, under ``root``, as the experiment ``experiments/NAME/`` (its latest
-    weights), then as ``experiments/pretrained_models/NAME.safetensors`` or ``.pth``.
+    A name is looked for, under ``root``, as the experiment ``experiments/NAME/`` (its
+    ``net_g_latest.pth``, or of an interrupted one the highest iteration), then as
+    ``experiments/pretrained_models/NAME.safetensors`` or ``.pth``.
 
     Raises:
         CheckpointError: nothing found; says what there is.
@@ -27,39 +33,59 @@ def find_weights(name: str | os.PathLike[str], root: str | os.PathLike[str] = ".
     if path.is_file():
         return path
     experiments = Path(root) / "experiments"
-    named = experiments / path / "models" / "net_g_latest.pth"
-    if named.is_file():
-        return named
+    trained = _latest_weights(experiments / path / "models")
+    if trained is not None:
+        return trained
     pretrained = experiments / "pretrained_models"
     for suffix in _SUFFIXES:
         candidate = pretrained / f"{name}{suffix}"
         if candidate.is_file():
             return candidate
     known = sorted(
-        [each.parent.parent.name for each in experiments.glob("*/models/net_g_latest.pth")]
+        [each.parent.name for each in experiments.glob("*/models") if _latest_weights(each)]
         + [each.stem for each in pretrained.glob("*") if each.suffix in _SUFFIXES]
     )
     available = f"models known here: {', '.join(known)}" if known else "no model is known here"
     raise CheckpointError(f"{name}: is neither a weights file nor the name of a model; {available}")
 
 
+def _latest_weights(folder: Path) -> Path | None:
+    """The newest weights of an experiment's ``models`` folder."""
+    iterations = {each.stem.removeprefix("net_g_"): each for each in folder.glob("net_g_*.pth")}
+    if "latest" in iterations:
+        return iterations["latest"]
+    numbers = [int(stem) for stem in iterations if stem.isdigit()]
+    return iterations[str(max(numbers))] if numbers else None
+
+
 def load_network(path: str | os.PathLike[str]) -> tuple[nn.Module, dict[str, Any]]:
     """Builds the network of a weights file, with those weights, in ``eval()``.
 
+    Its configuration is the one in the file if the file was written by this package, otherwise the
+    one detected from the tensors.
+
     Returns:
-        The network and the ``network_g`` section that was detected.
+        The network and its ``network_g`` section.
 
     Raises:
         CheckpointError: the file cannot be read, or is of no network this package knows.
     """
     from basicsr.archs import ARCH_REGISTRY
 
-    weights, _ = load_weights(path, "params_ema")
-    try:
-        section = detection.detect_network(weights)
-    except detection.DetectionError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+    contents = load_checkpoint(path)
+    weights, _ = weights_of(contents, path, "params_ema")
+    section = contents.get("network")
+    if not isinstance(section, dict):
+        try:
+            section = detection.detect_network(weights)
+        except detection.DetectionError as error:
+            raise CheckpointError(f"{path}: {error}") from error
     arguments = {key: value for key, value in section.items() if key != "type"}
-    net = ARCH_REGISTRY.get(section["type"])(**arguments)
+    try:
+        net = ARCH_REGISTRY.get(section["type"])(**arguments)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: the network in it cannot be built: {error}") from error
+    if not hasattr(net, "upscale") or not hasattr(net, "in_chans"):
+        raise CheckpointError(f"{path}: holds a {section['type']}, which restore does not know")
     load_into(net, weights, path)
     return net.eval(), section

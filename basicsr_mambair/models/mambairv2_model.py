@@ -58,7 +58,8 @@ class MambaIRv2Model(SRModel):
         """One step of the optimiser on the batch.
 
         Raises:
-            FloatingPointError: the loss is not finite; the weights are those of the last step.
+            FloatingPointError: the loss, or the norm of gradients to be clipped, is not finite;
+                the weights are those of the last step.
         """
         self.optimizer_g.zero_grad()
         parts = list(zip(self.lq.chunk(self.accumulation), self.gt.chunk(self.accumulation)))  # noqa: B905
@@ -74,18 +75,22 @@ class MambaIRv2Model(SRModel):
 
         self.log_dict = self.reduce_loss_dict(losses)
         for name, value in self.log_dict.items():
-            if not math.isfinite(value):
-                raise FloatingPointError(
-                    f"iteration {current_iter}: loss {name} is {value}; the weights of the last "
-                    "checkpoint are intact. A smaller learning rate or train.grad_clip_norm helps."
-                )
+            self._check_finite(f"loss {name}", value, current_iter)
         if self.grad_clip_norm:
             parameters = (p for group in self.optimizer_g.param_groups for p in group["params"])
             norm = torch.nn.utils.clip_grad_norm_(parameters, self.grad_clip_norm)
             self.log_dict["grad_norm"] = norm.item()
+            self._check_finite("the norm of the gradients", norm.item(), current_iter)
         self.optimizer_g.step()
         if self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)
+
+    def _check_finite(self, name: str, value: float, current_iter: int) -> None:
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f"iteration {current_iter}: {name} is {value}; the weights of the last checkpoint "
+                "are intact. A smaller learning rate or train.grad_clip_norm helps."
+            )
 
     def _gradient_sync(self, last: bool) -> Any:
         """Lets processes exchange gradients only after the last part of a batch."""

@@ -26,25 +26,33 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     return f"; it knows: {', '.join(candidates)}" if candidates else ""
 
 
+_KEYWORDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def _parameters(target: Callable[..., Any]) -> list[inspect.Parameter]:
+    function = target.__init__ if inspect.isclass(target) else target
+    return [p for p in inspect.signature(function).parameters.values() if p.name != "self"]
+
+
+def named_parameters(target: Callable[..., Any]) -> set[str]:
+    """Names of the keywords in the signature of ``target``."""
+    return {p.name for p in _parameters(target) if p.kind in _KEYWORDS}
+
+
 def parameter_names(target: Callable[..., Any]) -> set[str] | None:
     """Names that ``target`` takes as keywords; ``None`` if it takes any (``**kwargs``)."""
-    function = target.__init__ if inspect.isclass(target) else target
-    parameters = list(inspect.signature(function).parameters.values())
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in _parameters(target)):
         return None
-    keyword_kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return {p.name for p in parameters if p.kind in keyword_kinds} - {"self"}
+    return named_parameters(target)
 
 
 def required_names(target: Callable[..., Any]) -> set[str]:
     """Names of the keywords that ``target`` cannot do without."""
-    function = target.__init__ if inspect.isclass(target) else target
     return {
         p.name
-        for p in inspect.signature(function).parameters.values()
-        if p.default is inspect.Parameter.empty
-        and p.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    } - {"self"}
+        for p in _parameters(target)
+        if p.default is inspect.Parameter.empty and p.kind in _KEYWORDS
+    }
 
 
 def suggests_arguments(cls: T) -> T:

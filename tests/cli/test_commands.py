@@ -152,7 +152,7 @@ def test_restore_simulates_and_compares(tmp_path: Path, monkeypatch: pytest.Monk
     ("arguments", "message"),
     [
         (["nowhere.png", "-o", "out", "-w", "tiny"], "nowhere.png: no such file, folder"),
-        (["gallery", "-o", "gallery", "-w", "tiny"], "the result would replace it"),
+        (["gallery", "-o", "gallery", "-w", "tiny"], "a result would replace it"),
         (["gallery", "gallery2", "-o", "out", "-w", "tiny"], "would both become"),
         (["gallery", "-o", "out", "-w", "tinny"], "tinny: is neither a weights file nor"),
         (["gallery", "-o", "out", "-w", "tiny", "--tile", "big"], "must be 'authors', 'none'"),
@@ -161,6 +161,7 @@ def test_restore_simulates_and_compares(tmp_path: Path, monkeypatch: pytest.Monk
             "half the tile",
         ),
         (["gallery", "-o", "out", "-w", "tiny", "--device", "gpu"], "--device"),
+        (["gallery", "-o", "out", "-w", "tiny", "--device", "cuda"], "--device"),
         (["gallery", "-o", "out"], "Missing option '-w'"),
         (["gallery", "-w", "tiny"], "Missing option '-o'"),
     ],
@@ -188,3 +189,37 @@ def test_arguments_of_train() -> None:
         code, output = invoke(*arguments)
         assert code in (1, 2)
         assert message in output
+
+
+def test_restore_goes_on_after_any_failure(
+    gallery: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from basicsr_mambair.inference import restorer
+
+    bicubic_network(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    original = restorer.Restorer.__call__
+
+    def fail_on_gray(self: object, image: np.ndarray, progress: object = None) -> np.ndarray:
+        if image.ndim == 2:
+            raise RuntimeError("something unforeseen")
+        return original(self, image, progress)
+
+    monkeypatch.setattr(restorer.Restorer, "__call__", fail_on_gray)
+    code, output = invoke("restore", "gallery", "-o", "out", "-w", "tiny")
+    assert code == 1
+    assert "gray.jpg: RuntimeError: something unforeseen" in output
+    assert "4 of 6 pictures restored" in output
+
+
+def test_restore_plans_comparisons_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bicubic_network(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "a_compare.png"):
+        write_image(photograph(), tmp_path / name)
+    code, output = invoke(
+        "restore", "a.png", "a_compare.png", "-o", "out", "-w", "tiny", "--compare"
+    )
+    assert code == 2
+    assert "would both become" in output
+    assert not (tmp_path / "out").exists()

@@ -169,7 +169,7 @@ def test_killed_and_resumed(pairs: Path) -> None:
     for iteration, rate in rates.items():
         assert rate == ("1.000e-03" if iteration <= 12 else "5.000e-04"), iteration
     weights = torch.load(pairs / "experiments" / "run" / "models" / "net_g_latest.pth")
-    assert weights.keys() == {"params", "params_ema"}
+    assert weights.keys() == {"params", "params_ema", "network"}
     assert not list((pairs / "experiments").glob("*archived*"))
 
 
@@ -184,23 +184,36 @@ def test_interrupt_saves_and_says_how_to_go_on(pairs: Path) -> None:
     saved = int(output.split("saved iteration ")[1].split(".")[0])
     assert (states / f"{saved}.state").exists()
     assert "--auto_resume" in output
+    assert output.count("saving after this iteration") == 1, "a worker answered too"
+    restored = run_basicsr("restore", "LR", "-o", "out", "-w", "run", cwd=pairs)
+    assert restored.returncode == 0, restored.stderr
+
+
+def torchrun(file: str, *changes: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Trains with two processes."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
+    launch += ["--master_port", str(20000 + os.getpid() % 20000), "-m", "basicsr_mambair"]
+    train = ["train", "-opt", file, "--launcher", "pytorch", "--force_yml", *changes]
+    return subprocess.run([*launch, *train], cwd=cwd, capture_output=True, text=True, timeout=240)
 
 
 def test_distributed_without_a_gpu(pairs: Path) -> None:
     option_file(pairs, total=8)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
-    port = ["--master_port", str(20000 + os.getpid() % 20000)]
-    run = subprocess.run(
-        [*torchrun, *port, "-m", "basicsr_mambair", "train", "-opt", "run.yml",
-         "--launcher", "pytorch", "--force_yml", "datasets:train:dataset_enlarge_ratio=50"],
-        cwd=pairs, capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
+    run = torchrun("run.yml", "datasets:train:dataset_enlarge_ratio=50", cwd=pairs)
     log = run.stdout + run.stderr
     assert run.returncode == 0, log
     assert "World size (gpu number): 2" in log
     assert list(learning_rates(log)) == list(range(1, 9))
     assert "# psnr:" in log
     assert (pairs / "experiments" / "run" / "models" / "net_g_latest.pth").exists()
+
+
+def test_a_stock_file_trains_distributed_with_workers(pairs: Path) -> None:
+    """Workers are spawned there, and read BasicSR's own dataset."""
+    (pairs / "stock.yml").write_text(STOCK)
+    run = torchrun("stock.yml", "train:total_iter=2", cwd=pairs)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert (pairs / "experiments" / "stock" / "models" / "net_g_latest.pth").exists()
 
 
 def test_a_stock_file_trains_unchanged(pairs: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
 import sys
 import threading
@@ -110,7 +109,7 @@ class _RandomDraws(torch.utils.data.Dataset):
         return float(np.random.rand())
 
 
-def worker_seeds(tmp_path: Path) -> None:
+def loader_workers(tmp_path: Path) -> None:
     import basicsr.data
     from basicsr.data.data_sampler import EnlargedSampler
 
@@ -122,8 +121,7 @@ def worker_seeds(tmp_path: Path) -> None:
         loader = basicsr.data.build_dataloader(
             dataset, section, num_gpu=0, sampler=sampler, seed=seed
         )
-        if hasattr(loader.worker_init_fn, "keywords"):
-            loader.worker_init_fn.keywords["rank"] = rank
+        loader.worker_init_fn.keywords["rank"] = rank
         result = []
         for epoch in range(epochs):
             sampler.set_epoch(epoch)
@@ -208,11 +206,14 @@ def option_loading(tmp_path: Path) -> None:
     from basicsr.utils import options
 
     file = tmp_path / "run.yml"
+    roots = {name: str(tmp_path / name) for name in "abcd"}
+    for root in roots.values():
+        Path(root).mkdir()
     contents = {
         "name": "run", "model_type": "SRModel", "scale": 2, "num_gpu": "auto", "manual_seed": 1,
         "datasets": {"test": {
             "name": "t", "type": "PairedImageDataset", "io_backend": {"type": "disk"},
-            "dataroot_gt": ["~/a", "~/b"], "dataroot_lq": ["~/c", "~/d"]}},
+            "dataroot_gt": [roots["a"], roots["b"]], "dataroot_lq": [roots["c"], roots["d"]]}},
         "network_g": tiny_network(), "path": {"results_root": str(tmp_path / "out")},
     }  # fmt: skip
     file.write_text(yaml.safe_dump(contents))
@@ -224,17 +225,26 @@ def option_loading(tmp_path: Path) -> None:
         sys.argv = argv
     assert arguments.opt == str(file)
     assert opt["path"]["results_root"] == str(tmp_path / "out" / "run")
-    assert opt["datasets"]["test"]["dataroot_gt"] == [os.path.expanduser(p) for p in ("~/a", "~/b")]
+    assert opt["datasets"]["test"]["dataroot_gt"] == [roots["a"], roots["b"]]
 
 
-CHECKS: dict[str, Callable[[Path], None]] = {
-    check.__name__: check
-    for check in (
-        jpeg_quality, checkpoint_writes, checkpoint_reads, process_group_without_gpu,
-        ddp_without_gpu, worker_seeds, prefetch_errors, resume_without_gpu, every_optimizer,
-        realesrgan_without_gpu, option_loading,
+# Check, and how it fails without the repair.
+CHECKS: dict[str, tuple[Callable[[Path], None], type[BaseException], str]] = {
+    check.__name__: (check, error, message)
+    for check, error, message in (
+        (jpeg_quality, Exception, "float|integer|params|quality"),
+        (checkpoint_writes, BaseException, "DID NOT RAISE|local variable 'logger'|not match"),
+        (checkpoint_reads, Exception, "map_location|invalid load key"),
+        (process_group_without_gpu, Exception, "environ|RANK|modulo|division"),
+        (ddp_without_gpu, Exception, "CUDA|cuda|NVIDIA"),
+        (loader_workers, AssertionError, "two epochs draw the same"),
+        (prefetch_errors, AssertionError, "the loader waits for ever"),
+        (resume_without_gpu, AssertionError, "None == "),
+        (every_optimizer, NotImplementedError, "AdamW is not supperted"),
+        (realesrgan_without_gpu, Exception, "CUDA|cuda|NVIDIA"),
+        (option_loading, SystemExit, "2"),
     )
-}  # fmt: skip
+}
 
 # Repairs of `import basicsr` itself: a fresh process, with what they replace hidden if need be.
 IMPORTS = {
@@ -256,14 +266,15 @@ importlib.import_module({user!r})
 @pytest.mark.parametrize("name", CHECKS)
 def test_holds_with_the_repair(name: str, tmp_path: Path) -> None:
     assert REPAIRS[name].applied, "not needed here: the fault is gone, drop the repair"
-    CHECKS[name](tmp_path)
+    CHECKS[name][0](tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("name", CHECKS)
 def test_fails_without_the_repair(name: str, tmp_path: Path) -> None:
-    with without(name), pytest.raises((Exception, SystemExit, pytest.fail.Exception)):
-        CHECKS[name](tmp_path)
+    check, error, message = CHECKS[name]
+    with without(name), pytest.raises(error, match=message):
+        check(tmp_path)
 
 
 @pytest.mark.parametrize("name", IMPORTS)

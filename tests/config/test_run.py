@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from basicsr_mambair.config import RunArguments, prepare_run
-from tests.config.test_load import options, write
+from tests.config.test_load import _folders, options, write  # noqa: F401
 
 
 def test_folders_are_under_the_root(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from basicsr_mambair.data.degradations import (
     DEGRADATIONS,
     Bicubic,
+    Degradation,
     GaussianNoise,
     JpegCompression,
     build_degradation,
@@ -53,14 +54,19 @@ class TestLaws:
         assert np.abs(to_uint8(low).astype(int) - to_uint8(high)).max() <= 2
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_a_crop_with_halo_equals_the_crop_of_the_whole(scale: int) -> None:
-    operator, rng = Bicubic(scale), np.random.default_rng(0)
-    image, halo = photograph(height=144, width=144), operator.halo
+@pytest.mark.parametrize(
+    ("operator", "scale"),
+    [(Bicubic(2), 2), (Bicubic(3), 3), (Bicubic(4), 4), (JpegCompression(10), 1)],
+)
+def test_a_crop_with_halo_equals_the_crop_of_the_whole(operator: Degradation, scale: int) -> None:
+    rng, halo, grid = np.random.default_rng(0), operator.halo, operator.grid
+    image = photograph("chelsea", 224, 224)
     whole = operator(image, rng)
-    window = image[(10 - halo) * scale : (30 + halo) * scale, : (20 + halo) * scale]
-    part = operator(window, rng)[halo : halo + 20, :20]
-    np.testing.assert_array_equal(part, whole[10:30, :20])
+    top = 2 * grid + halo if grid > 1 else 7 + halo
+    begin, end = top - halo, top + 16 + halo
+    window = image[begin * scale : end * scale, : (16 + halo) * scale]
+    part = operator(window, rng)[halo : halo + 16, :16]
+    np.testing.assert_array_equal(part, whole[top : top + 16, :16])
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -82,6 +88,15 @@ def test_bicubic_by_hand() -> None:
     padded = np.pad(ramp[:, 0].astype(float), 3, mode="symmetric")
     expected = [padded[i : i + 8] @ weights for i in range(0, 16, 2)]
     np.testing.assert_array_equal(result, np.floor(np.clip(expected, 0, 255) + 0.5))
+
+
+def test_bicubic_of_16_bits_does_not_wrap_around() -> None:
+    step = np.zeros((24, 24), np.uint16)
+    step[:, 12:] = 65535
+    for scale in (0.5, 2):
+        result = imresize(step, scale).astype(float)
+        expected = imresize((step // 257).astype(np.uint8), scale) * 257.0
+        assert np.abs(result - expected).max() <= 2 * 257
 
 
 def test_bicubic_keeps_constants_and_sizes() -> None:
@@ -113,13 +128,14 @@ def test_jpeg_gets_worse_with_quality() -> None:
     ("options", "message"),
     [
         ({"type": "bicubi"}, "no degradation 'bicubi'; did you mean 'bicubic'"),
-        ({"type": "gaussian_noise"}, "sigma"),
+        ({"type": "gaussian_noise"}, "sigma: is missing; gaussian_noise needs it"),
+        ("jpeg", "quality: is missing; jpeg needs it"),
         ({"type": "gaussian_noise", "sgima": 3}, "has no argument 'sgima'; did you mean 'sigma'"),
         ({"type": "gaussian_noise", "sigma": [5, 1]}, "sigma: must be a number or a range"),
         ({"type": "jpeg", "quality": 0}, "quality: must be within 1 and 100"),
         ({"type": "bicubic", "scale": 0.5}, "scale: must be a whole number"),
     ],
 )
-def test_bad_options(options: dict, message: str) -> None:
+def test_bad_options(options: dict | str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build_degradation(options, scale=2)

@@ -35,9 +35,16 @@ def test_validation_pictures_are_degraded_the_same_way_every_time(pairs: Path) -
     assert not torch.equal(noisy[0]["lq"] - noisy[0]["gt"], noisy[1]["lq"] - noisy[1]["gt"])
 
 
-def test_a_training_crop_is_the_crop_of_the_degraded_picture(pairs: Path) -> None:
-    samples = dataset(str(pairs / "HR"), phase="train", use_hflip=False, use_rot=False)
-    whole = imresize(cv2.imread(samples[0]["gt_path"]), 0.5)
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_training_crop_is_the_crop_of_the_degraded_picture(pairs: Path, scale: int) -> None:
+    chain = [{"type": "bicubic"}, {"type": "jpeg", "quality": 20}][2 - scale :]
+    samples = dataset(
+        str(pairs / "HR"), phase="train", use_hflip=False, use_rot=False, scale=scale,
+        gt_size=16 * scale, degradation=chain,
+    )  # fmt: skip
+    whole = cv2.imread(samples[0]["gt_path"])
+    for operator in samples.degradations:
+        whole = operator(whole, np.random.default_rng(0))
     for _ in range(30):  # borders included
         lq = pixels(samples[0]["lq"])
         windows = np.lib.stride_tricks.sliding_window_view(whole, (16, 16), axis=(0, 1))
@@ -75,6 +82,7 @@ def test_cache_reads_once(pairs: Path) -> None:
         ("pkg://skimage/data", {"degradation": {"type": "jpeg", "quality": 5}}, "must shrink by"),
         ("pkg://skimage/data", {"degradation": {"type": "blur"}}, "degradation.type: no degrad"),
         ("pkg://skimage/data", {"phase": "train", "gt_size": 31}, "gt_size: must be a multiple"),
+        ("pkg://skimage/data", {"io_backend": {"type": "lmdb"}}, "io_backend.type: must be 'disk'"),
         (None, {}, "dataroot_gt: must be a folder"),
     ],
 )

@@ -11,6 +11,7 @@ import pytest
 import torch
 from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
+from PIL import Image
 
 from basicsr_mambair.data import MambaIRPairedDataset
 from basicsr_mambair.data.pictures import PictureError
@@ -205,3 +206,28 @@ class TestWhatIsWrongIsNamed:
     def test_missing_meta_info(self, pairs: Path) -> None:
         with pytest.raises(PictureError, match="no.txt: not a readable meta info file"):
             dataset(pairs, meta_info_file=str(pairs / "no.txt"))
+
+    def test_meta_info_that_names_no_file(self, pairs: Path) -> None:
+        (pairs / "meta.txt").write_text("coffee.png (96,128,3)\ntea.png (96,128,3)\n")
+        with pytest.raises(PictureError, match=r"tea\.png: there is no such file .*meta\.txt"):
+            dataset(
+                pairs, scale=1, task="denoising_color", noise=5,
+                meta_info_file=str(pairs / "meta.txt"),
+            )  # fmt: skip
+
+
+def test_extensions_in_capitals(pairs: Path) -> None:
+    (pairs / "LR" / "coffeex2.png").rename(pairs / "LR" / "coffeex2.PNG")
+    assert dataset(pairs)[2]["lq_path"].endswith("coffeex2.PNG")
+
+
+def test_pictures_on_their_side(pairs: Path) -> None:
+    """Start-up compares the sizes that decoding gives: EXIF orientation turns a photograph."""
+    image = photograph("coffee", 96, 128)
+    picture = Image.fromarray(cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE)[..., ::-1])
+    exif = picture.getexif()
+    exif[0x0112] = 6
+    (pairs / "HR" / "coffee.png").unlink()
+    picture.save(pairs / "HR" / "coffee.jpg", exif=exif, quality=95)
+    sample = dataset(pairs)[2]
+    assert sample["gt"].shape == (3, 96, 128)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from basicsr_mambair.data.pictures import PictureError
+from basicsr_mambair.data.pictures import PictureError, is_complete
 from basicsr_mambair.inference.images import read_image, write_image
 from tests.conftest import photograph
 
@@ -97,3 +97,39 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         write_image(GRAY, tmp_path / "file" / "a.png")
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), GRAY)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "file"]
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_gray_with_alpha_stays_so(name: str, tmp_path: Path) -> None:
+    image = np.dstack([GRAY, GRAY[::-1]])
+    write_image(image, tmp_path / name)
+    np.testing.assert_array_equal(read_image(tmp_path / name), image)
+    with Image.open(tmp_path / name) as picture:
+        assert picture.mode == "LA"
+
+
+def test_gray_with_alpha_where_a_format_has_none(tmp_path: Path) -> None:
+    image = np.dstack([GRAY, GRAY])
+    write_image(image, tmp_path / "a.jpg")
+    assert read_image(tmp_path / "a.jpg").shape == GRAY.shape
+    write_image(image, tmp_path / "a.webp")
+    assert read_image(tmp_path / "a.webp").shape == ALPHA.shape
+    write_image(image.astype(np.uint16) * 257, tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png").dtype == np.uint16
+
+
+def test_what_stands_behind_the_end_does_not_matter(tmp_path: Path) -> None:
+    for name in ("a.png", "a.jpg"):
+        write_image(COLOUR, tmp_path / name)
+        with (tmp_path / name).open("ab") as file:
+            file.write(b"a video that a phone appended" * 100)
+        assert read_image(tmp_path / name).shape == COLOUR.shape
+
+
+def test_a_thumbnail_is_not_the_picture(tmp_path: Path) -> None:
+    """A truncated JPEG whose header holds a complete one, with an end marker, is incomplete."""
+    write_image(photograph(), tmp_path / "a.jpg")
+    content = (tmp_path / "a.jpg").read_bytes()
+    header = b"\xff\xe1" + (len(content) + 2).to_bytes(2, "big") + content
+    assert is_complete(content[:2] + header + content[2:])
+    assert not is_complete(content[:2] + header + content[2:-100])

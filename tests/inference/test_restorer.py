@@ -13,9 +13,10 @@ from basicsr_mambair.archs import MambaIRv2Light
 from basicsr_mambair.archs.warm_start import start_at_bicubic
 from basicsr_mambair.checkpoint import CheckpointError, save_checkpoint
 from basicsr_mambair.data.degradations import imresize
+from basicsr_mambair.data.pictures import PictureError
 from basicsr_mambair.inference import Restorer, Tiling
 from basicsr_mambair.inference.pictures import comparison, restore_picture, y_psnr
-from basicsr_mambair.inference.weights import find_weights
+from basicsr_mambair.inference.weights import find_weights, load_network
 from tests.conftest import photograph, tiny_network
 
 COLOUR = photograph(height=40, width=52)
@@ -120,3 +121,41 @@ def test_weights_of_another_network(tmp_path: Path) -> None:
     torch.save(nn.Conv2d(1, 1, 1).state_dict(), path)
     with pytest.raises(CheckpointError, match=r"conv\.pth: these are no weights of MambaIRv2"):
         Restorer.from_checkpoint(path)
+
+
+def test_gray_and_alpha_stay_so() -> None:
+    image = np.dstack([COLOUR[..., 0], COLOUR[..., 1]])
+    result = Restorer(Repeat(3, 2))(image)
+    assert result.shape == (80, 104, 2)
+    np.testing.assert_array_equal(result[..., 0], repeated(image[..., 0], 2))
+
+
+def test_weights_bring_their_configuration(tmp_path: Path) -> None:
+    """``img_range`` is in no tensor; files written by training name it."""
+    section = tiny_network(img_range=255.0, routing="argmax")
+    net = MambaIRv2Light(**{key: value for key, value in section.items() if key != "type"}).eval()
+    path = tmp_path / "a.pth"
+    save_checkpoint({"params": net.state_dict(), "network": section}, path)
+    loaded, found = load_network(path)
+    assert found["img_range"] == 255.0
+    x = torch.rand(1, 3, 8, 8)
+    with torch.no_grad():
+        assert torch.equal(loaded(x), net(x))
+
+
+def test_an_interrupted_experiment_has_weights(tmp_path: Path) -> None:
+    folder = tmp_path / "experiments" / "short" / "models"
+    folder.mkdir(parents=True)
+    for iteration in (5, 20, 10):
+        (folder / f"net_g_{iteration}.pth").touch()
+    assert find_weights("short", tmp_path).name == "net_g_20.pth"
+
+
+def test_pictures_too_small_to_measure(tmp_path: Path) -> None:
+    from basicsr_mambair.inference.images import write_image
+
+    write_image(COLOUR[:3, :4], tmp_path / "a.png")
+    with pytest.raises(PictureError, match=r"a\.png: too small"):
+        restore_picture(
+            Restorer(Repeat(3, 2)), tmp_path / "a.png", tmp_path / "b.png", simulate=True
+        )

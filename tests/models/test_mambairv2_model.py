@@ -141,3 +141,14 @@ def test_validation_reports_the_baseline(pairs: Path, caplog: pytest.LogCaptureF
     line = next(r.getMessage() for r in caplog.records if "three, bicubic" in r.getMessage())
     assert f"# psnr: {expected:.4f}\tnetwork: " in line
     assert trained.metric_results["psnr"] == pytest.approx(expected, abs=0.2)
+
+
+def test_gradients_that_are_not_finite_stop_before_the_step() -> None:
+    trained = model(train={"grad_clip_norm": 1.0})
+    before = copy.deepcopy(trained.net_g.state_dict())
+    trained.net_g.conv_first.weight.register_hook(lambda grad: grad * float("inf"))
+    trained.feed_data(batch())
+    with pytest.raises(FloatingPointError, match="iteration 3: the norm of the gradients is"):
+        trained.optimize_parameters(3)
+    for name, value in trained.net_g.state_dict().items():
+        assert torch.equal(value, before[name])
