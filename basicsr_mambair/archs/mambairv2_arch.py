@@ -338,8 +338,9 @@ def _mirror_to_multiple(x: Tensor, multiple: int) -> Tensor:
     """Pads right and bottom to a multiple by mirroring with the edge pixel, as often as needed."""
     for dim in (-2, -1):
         size = x.shape[dim]
-        padded = -(-size // multiple) * multiple
-        if padded != size:
+        padded = (size + multiple - 1) // multiple * multiple
+        # A compiled or exported network must not depend on whether the size fits.
+        if torch.compiler.is_compiling() or padded != size:
             index = torch.arange(padded, device=x.device) % (2 * size)
             index = torch.where(index < size, index, 2 * size - 1 - index)
             x = x.index_select(dim, index)

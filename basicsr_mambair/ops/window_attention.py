@@ -34,24 +34,31 @@ def window_attention(qkv: Tensor, bias: Tensor, window_size: int, shift: int) ->
         ``(B, H, W, C)``.
     """
     if _native_can_run(qkv, bias):
-        return _native_attention(qkv.contiguous(), bias, window_size, shift)
+        out: Tensor = native_attention(qkv, bias, window_size, shift)
+        return out
     return _torch_attention(qkv, bias, window_size, shift)
 
 
 def _native_can_run(qkv: Tensor, bias: Tensor) -> bool:
-    library = native.library()
     return (
-        library is not None
+        native.AVAILABLE
         and qkv.device.type == "cpu"
         and qkv.dtype == bias.dtype == torch.float32
         and not (torch.is_grad_enabled() and (qkv.requires_grad or bias.requires_grad))
-        and qkv.shape[3] // 3 // bias.shape[0] <= library.mambair_max_head_dim()
+        and qkv.shape[3] // 3 // bias.shape[0] <= native.MAX_HEAD_DIM
     )
 
 
-def _native_attention(qkv: Tensor, bias: Tensor, window_size: int, shift: int) -> Tensor:
+@torch.library.custom_op(
+    "mambair::window_attention",
+    mutates_args=(),
+    schema="(Tensor qkv, Tensor bias, int window_size, int shift) -> Tensor",
+)
+def native_attention(qkv: Tensor, bias: Tensor, window_size: int, shift: int) -> Tensor:
+    """The C++ kernel, as an operator that compilers need not look into; no gradient."""
     library = native.library()
     assert library is not None
+    qkv = qkv.contiguous()
     batch, height, width, channels = qkv.shape
     channels //= 3
     heads, tokens, _ = bias.shape
@@ -66,6 +73,11 @@ def _native_attention(qkv: Tensor, bias: Tensor, window_size: int, shift: int) -
     )  # fmt: skip
     native.call(library.mambair_attention_forward, arguments)
     return out
+
+
+@native_attention.register_fake
+def _(qkv: Tensor, bias: Tensor, window_size: int, shift: int) -> Tensor:
+    return qkv.new_empty((*qkv.shape[:3], qkv.shape[3] // 3))
 
 
 def _torch_attention(qkv: Tensor, bias: Tensor, window_size: int, shift: int) -> Tensor:

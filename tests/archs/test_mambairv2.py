@@ -279,3 +279,20 @@ def test_warm_start_refuses_other_networks() -> None:
         start_at_bicubic(build(type="MambaIRv2", upsampler="pixelshuffle"))
     with pytest.raises(ValueError, match="embed_dim 27"):
         start_at_bicubic(build(embed_dim=24))
+
+
+@pytest.mark.parametrize("routing", ["argmax", "sampled"])
+@pytest.mark.parametrize("kind", ["MambaIRv2", "MambaIRv2Light"])
+def test_compile_and_export(kind: str, routing: str) -> None:
+    """One graph without breaks; an exported program takes any size."""
+    upsampler = "pixelshuffle" if kind == "MambaIRv2" else "pixelshuffledirect"
+    net = build(type=kind, upsampler=upsampler, routing=routing).eval()
+    x, other = torch.rand(1, 3, 13, 18), torch.rand(1, 3, 24, 9)
+    with torch.no_grad():
+        compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
+        torch.testing.assert_close(compiled(x), net(x), atol=1e-5, rtol=0)
+        torch._dynamo.reset()
+        dynamic = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+        exported = torch.export.export(net, (x,), dynamic_shapes=(dynamic,)).module()
+        for size in (x, other):
+            torch.testing.assert_close(exported(size), net(size), atol=1e-5, rtol=0)

@@ -17,6 +17,7 @@ from basicsr_mambair.ops.selective_scan import (
     select_automatic,
 )
 from basicsr_mambair.ops.selective_scan.backend import ScanBackend, ScanRequest, select_backend
+from basicsr_mambair.ops.selective_scan.operator import scan
 from tests.conftest import GOLDEN
 
 ARGUMENTS = ("u", "delta", "A", "B", "C", "D", "delta_bias")
@@ -163,13 +164,33 @@ def test_shapes_that_do_not_fit(change: dict, message: str) -> None:
         selective_scan(**inputs)
 
 
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "reference"])
+@pytest.mark.parametrize("name", ["small", "groups"])
+def test_operator_is_well_behaved(name: str, backend: str) -> None:
+    """Schema, fake implementation, autograd registration, and tracing with dynamic shapes."""
+    case = golden_case(name)
+    u, delta = (case[key].mT.clone().requires_grad_() for key in ("u", "delta"))
+    B, C = (case[key].permute(0, 3, 1, 2).clone().requires_grad_() for key in ("B", "C"))
+    A, D, bias = (case[key].clone().requires_grad_() for key in ("A", "D", "delta_bias"))
+    for optional in ((D, bias), (None, None)):
+        torch.library.opcheck(scan, (u, delta, A, B, C, *optional, backend, True))
+    no_grad = [x.detach() for x in (u, delta, A, B, C, D, bias)]
+    torch.library.opcheck(scan, (*no_grad, backend, False))
+
+
 class _Broken(ScanBackend):
     name = "broken"
 
     def unavailable_reason(self, request: ScanRequest) -> str | None:
         return "it is broken"
 
-    def __call__(self, inputs: object) -> torch.Tensor:
+    def saved_shape(self, inputs: object) -> tuple[int, ...]:
+        raise AssertionError
+
+    def forward(self, inputs: object, keep: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        raise AssertionError
+
+    def backward(self, *arguments: object) -> tuple[torch.Tensor, ...]:
         raise AssertionError
 
 
@@ -203,7 +224,7 @@ def test_auto_says_once_what_runs(caplog: pytest.LogCaptureFixture) -> None:
     assert repr(select_automatic("cpu")) in said.pop()
 
 
-needs_library = pytest.mark.skipif(native.library() is None, reason="the C++ kernels are not built")
+needs_library = pytest.mark.skipif(not native.AVAILABLE, reason="the C++ kernels are not built")
 
 
 @needs_library

@@ -58,9 +58,9 @@ def by_definition(qkv: torch.Tensor, bias: torch.Tensor, window: int, shift: int
 
 @pytest.mark.parametrize("shifted", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("implementation", ["_torch_attention", "_native_attention"])
+@pytest.mark.parametrize("implementation", ["_torch_attention", "native_attention"])
 def test_against_the_definition(implementation: str, shape: tuple[int, ...], shifted: bool) -> None:
-    if implementation == "_native_attention" and native.library() is None:
+    if implementation == "native_attention" and not native.AVAILABLE:
         pytest.skip("the C++ kernels are not built")
     qkv, bias = inputs(shape)
     window = shape[2]
@@ -69,7 +69,7 @@ def test_against_the_definition(implementation: str, shape: tuple[int, ...], shi
     torch.testing.assert_close(actual, by_definition(qkv, bias, window, shift), atol=2e-5, rtol=0)
 
 
-@pytest.mark.skipif(native.library() is None, reason="the C++ kernels are not built")
+@pytest.mark.skipif(not native.AVAILABLE, reason="the C++ kernels are not built")
 def test_every_instruction_set() -> None:
     library = native.library()
     best = library.mambair_instruction_set()
@@ -78,10 +78,16 @@ def test_every_instruction_set() -> None:
     try:
         for wanted in range(best + 1):
             assert library.mambair_use_instruction_set(wanted) == wanted
-            actual = module._native_attention(qkv, bias, 16, 8)
+            actual = module.native_attention(qkv, bias, 16, 8)
             torch.testing.assert_close(actual, expected, atol=1e-5, rtol=0)
     finally:
         library.mambair_use_instruction_set(best)
+
+
+@pytest.mark.skipif(not native.AVAILABLE, reason="the C++ kernels are not built")
+def test_operator_is_well_behaved() -> None:
+    qkv, bias = inputs(SHAPES[1])
+    torch.library.opcheck(module.native_attention, (qkv, bias, 4, 2))
 
 
 def test_large_scores_stay_finite() -> None:

@@ -115,3 +115,8 @@ def _torch_parallel() -> int | None:
 def address(tensor: Tensor | None) -> int | None:
     """Pointer to the first element."""
     return None if tensor is None else tensor.data_ptr()
+
+
+# Plain values for the code that compilers trace.
+AVAILABLE = library() is not None
+MAX_HEAD_DIM: int = library().mambair_max_head_dim() if AVAILABLE else 0  # type: ignore[union-attr]

@@ -8,7 +8,8 @@ For every batch element and channel, with :math:`\delta = \mathrm{softplus}(\Del
 
 Two entries share the backends: :func:`selective_scan` in the channel-major layout of
 ``mamba_ssm``, and :func:`selective_scan_tokens` in the layout the networks already have.
-A backend is one file that defines a :class:`~.backend.ScanBackend`; ``_BACKENDS`` below names them.
+A backend is one file that defines a :class:`~.backend.ScanBackend`;
+``operator.py`` lists them.
 """
 
 from __future__ import annotations
@@ -17,14 +18,11 @@ from torch import Tensor
 
 from basicsr_mambair.ops.selective_scan.backend import (
     BackendUnavailableError,
-    ScanBackend,
     ScanInputs,
     ScanRequest,
     select_backend,
 )
-from basicsr_mambair.ops.selective_scan.chunked import ChunkedBackend
-from basicsr_mambair.ops.selective_scan.native import NativeBackend
-from basicsr_mambair.ops.selective_scan.reference import ReferenceBackend
+from basicsr_mambair.ops.selective_scan.operator import BACKENDS, differentiable_scan
 
 __all__ = [
     "BackendUnavailableError",
@@ -35,11 +33,6 @@ __all__ = [
     "selective_scan_tokens",
 ]
 
-# In the order in which "auto" tries them; "reference" is for tests and is never chosen.
-_BACKENDS: dict[str, ScanBackend] = {
-    backend.name: backend for backend in (NativeBackend(), ChunkedBackend(), ReferenceBackend())
-}
-
 
 def available_backends(device: str = "cpu") -> dict[str, str | None]:
     """Says of every backend why it cannot run on ``device``.
@@ -49,17 +42,17 @@ def available_backends(device: str = "cpu") -> dict[str, str | None]:
         ``"auto"``, which takes the first that can run and is not ``"reference"``.
     """
     request = ScanRequest(device)
-    return {name: backend.unavailable_reason(request) for name, backend in _BACKENDS.items()}
+    return {name: backend.unavailable_reason(request) for name, backend in BACKENDS.items()}
 
 
 def backend_names() -> list[str]:
     """What ``backend`` may be, besides ``"auto"``."""
-    return list(_BACKENDS)
+    return list(BACKENDS)
 
 
 def select_automatic(device: str = "cpu") -> str:
     """Name of the backend that ``"auto"`` stands for on a device type."""
-    return select_backend(_BACKENDS, "auto", ScanRequest(device)).name
+    return select_backend(BACKENDS, "auto", ScanRequest(device)).name
 
 
 def selective_scan(
@@ -132,5 +125,4 @@ def selective_scan_tokens(
     if C.ndim == 3:
         C = C.unsqueeze(2)
     inputs = ScanInputs(u, delta, A, B, C, D, delta_bias)
-    inputs.validate()
-    return select_backend(_BACKENDS, backend, inputs.request)(inputs)
+    return differentiable_scan(inputs, backend)

@@ -101,8 +101,27 @@ class ScanBackend(ABC):
         """Why this backend cannot run; ``None``: it can."""
 
     @abstractmethod
-    def __call__(self, inputs: ScanInputs) -> Tensor:
-        """Differentiable scan of valid inputs; ``(B, L, D)`` in the dtype of ``u``."""
+    def saved_shape(self, inputs: ScanInputs) -> tuple[int, ...]:
+        """Shape of what :meth:`forward` saves for the backward pass."""
+
+    @abstractmethod
+    def forward(self, inputs: ScanInputs, keep: bool) -> tuple[Tensor, Tensor]:
+        """Scans valid inputs.
+
+        Args:
+            inputs: the inputs.
+            keep: whether a backward pass will follow.
+
+        Returns:
+            The output ``(B, L, D)``, and one tensor of ``compute_dtype`` for the backward pass,
+            empty without ``keep``.
+        """
+
+    @abstractmethod
+    def backward(
+        self, inputs: ScanInputs, saved: Tensor, grad_y: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        """Gradients of the inputs, in their order; ``None`` for those that are ``None``."""
 
 
 def select_backend(

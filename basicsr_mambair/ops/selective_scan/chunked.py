@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from basicsr_mambair.ops.selective_scan.backend import ScanBackend, ScanInputs, ScanRequest
@@ -44,53 +43,34 @@ class ChunkedBackend(ScanBackend):
     def unavailable_reason(self, request: ScanRequest) -> str | None:
         return None
 
-    def __call__(self, inputs: ScanInputs) -> Tensor:
-        y: Tensor = _ChunkedScan.apply(*inputs)
-        return y
+    def saved_shape(self, inputs: ScanInputs) -> tuple[int, ...]:
+        plan = _Plan(inputs)
+        return (len(plan.segments()), *plan.state_shape)
 
+    def forward(self, inputs: ScanInputs, keep: bool) -> tuple[Tensor, Tensor]:
+        u, D = inputs.u, inputs.D
+        plan = _Plan(inputs)
+        y = torch.empty(u.shape, dtype=plan.dtype, device=u.device)
+        state = torch.zeros(plan.state_shape, dtype=plan.dtype, device=u.device)
+        first_states = state.new_empty(self.saved_shape(inputs) if keep else (0,))
+        for index, piece in enumerate(plan.segments()):
+            if keep:
+                first_states[index] = state
+            segment = _Segment(plan, piece, inputs)
+            state = _scan_strips(segment.a, segment.b, segment.strip_decay, state)
+            y[:, piece] = segment.ungroup(torch.matmul(segment.row(inputs.C), segment.b))
+        if D is not None:
+            y.addcmul_(u.to(plan.dtype), D.to(plan.dtype))
+        return y, first_states
 
-class _ChunkedScan(torch.autograd.Function):
-    """The computation has the dtypes it names, whatever the caller's autocast says."""
-
-    @staticmethod
-    def forward(ctx, *inputs):  # type: ignore[no-untyped-def]
-        with torch.autocast(inputs[0].device.type, enabled=False):
-            y, first_states = _forward(ScanInputs(*inputs), any(ctx.needs_input_grad))
-        ctx.save_for_backward(*inputs, *first_states)
-        return y.to(inputs[0].dtype)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad_y):  # type: ignore[no-untyped-def]
-        inputs = ScanInputs(*ctx.saved_tensors[:7])
-        with torch.autocast(grad_y.device.type, enabled=False):
-            gradients = _backward(inputs, ctx.saved_tensors[7:], grad_y)
-        return tuple(
-            None if tensor is None or gradient is None else gradient.to(tensor.dtype)
-            for tensor, gradient in zip(inputs, gradients, strict=True)
-        )
-
-
-def _forward(inputs: ScanInputs, keep: bool) -> tuple[Tensor, list[Tensor]]:
-    """Output ``(B, L, D)`` and, if they are to be kept, the states before every segment."""
-    u, D = inputs.u, inputs.D
-    plan = _Plan(inputs)
-    y = torch.empty(u.shape, dtype=plan.dtype, device=u.device)
-    state = torch.zeros(plan.state_shape, dtype=plan.dtype, device=u.device)
-    first_states = []
-    for piece in plan.segments():
-        if keep:
-            first_states.append(state)
-        segment = _Segment(plan, piece, inputs)
-        state = _scan_strips(segment.a, segment.b, segment.strip_decay, state)
-        y[:, piece] = segment.ungroup(torch.matmul(segment.row(inputs.C), segment.b))
-    if D is not None:
-        y.addcmul_(u.to(plan.dtype), D.to(plan.dtype))
-    return y, first_states
+    def backward(
+        self, inputs: ScanInputs, saved: Tensor, grad_y: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        return _backward(inputs, saved, grad_y)
 
 
 def _backward(
-    inputs: ScanInputs, first_states: tuple[Tensor, ...], grad_y: Tensor
+    inputs: ScanInputs, first_states: Tensor, grad_y: Tensor
 ) -> tuple[Tensor | None, ...]:
     """Gradients of the inputs, in their order."""
     u, _, A, B, C, D, delta_bias = inputs

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from basicsr_mambair.ops import native
 from basicsr_mambair.ops.selective_scan.backend import ScanBackend, ScanInputs, ScanRequest
@@ -32,30 +31,23 @@ class NativeBackend(ScanBackend):
             return f"it takes d_state up to {library.mambair_max_states()}, not {request.d_state}"
         return None
 
-    def __call__(self, inputs: ScanInputs) -> Tensor:
-        y: Tensor = _NativeScan.apply(*inputs)
-        return y
+    def saved_shape(self, inputs: ScanInputs) -> tuple[int, ...]:
+        library = native.library()
+        assert library is not None
+        batch, length, channels = inputs.u.shape
+        groups, d_state = inputs.B.shape[2:]
+        lanes, chunk = library.mambair_lanes(), library.mambair_chunk()
+        blocks = groups * -(-(channels // groups) // lanes)
+        return (batch, blocks, -(-length // chunk), d_state, lanes)
 
+    def forward(self, inputs: ScanInputs, keep: bool) -> tuple[Tensor, Tensor]:
+        states = torch.empty(self.saved_shape(inputs) if keep else (0,))
+        return _Call(inputs).forward(states), states
 
-class _NativeScan(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, *inputs):  # type: ignore[no-untyped-def]
-        call = _Call(ScanInputs(*inputs))
-        keep = any(ctx.needs_input_grad)
-        y, states = call.forward(keep)
-        if keep:
-            ctx.save_for_backward(*inputs, states)
-        return y.to(inputs[0].dtype)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad_y):  # type: ignore[no-untyped-def]
-        *inputs, states = ctx.saved_tensors
-        gradients = _Call(ScanInputs(*inputs)).backward(grad_y, states)
-        return tuple(
-            None if tensor is None or gradient is None else gradient.to(tensor.dtype)
-            for tensor, gradient in zip(inputs, gradients, strict=True)
-        )
+    def backward(
+        self, inputs: ScanInputs, saved: Tensor, grad_y: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        return _Call(inputs).backward(grad_y, saved)
 
 
 class _Call:
@@ -75,7 +67,6 @@ class _Call:
         self.groups, self.d_state = B.shape[2:]
         self.width = channels // self.groups
         self.blocks = self.groups * -(-self.width // self.lanes)
-        self.chunks = -(-length // library.mambair_chunk())
         A = A.view(self.groups, self.width, self.d_state).mT.contiguous()  # (G, N, K)
         self.kept = (u, delta, A, B, C, D, bias)  # the structure holds bare pointers
         self.arguments = native.ScanArguments(
@@ -85,16 +76,13 @@ class _Call:
         )  # fmt: skip
         self.shape = (batch, length, channels)
 
-    def forward(self, keep_states: bool) -> tuple[Tensor, Tensor | None]:
-        """Output ``(B, L, D)`` and, if asked for, the state before every chunk."""
+    def forward(self, states: Tensor) -> Tensor:
+        """Output ``(B, L, D)``; fills ``states``, if not empty, with those before every chunk."""
         y = torch.empty(self.shape)
-        states = None
-        if keep_states:
-            states = torch.empty(self.shape[0], self.blocks, self.chunks, self.d_state, self.lanes)
         self.arguments.y = native.address(y)
-        self.arguments.states = native.address(states)
+        self.arguments.states = native.address(states) if states.numel() else None
         native.call(self.library.mambair_scan_forward, self.arguments)
-        return y, states
+        return y
 
     def backward(self, grad_y: Tensor, states: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of the inputs, in their order; float32."""

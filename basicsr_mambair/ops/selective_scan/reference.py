@@ -18,7 +18,20 @@ class ReferenceBackend(ScanBackend):
     def unavailable_reason(self, request: ScanRequest) -> str | None:
         return None
 
-    def __call__(self, inputs: ScanInputs) -> Tensor:
+    def saved_shape(self, inputs: ScanInputs) -> tuple[int, ...]:
+        return (0,)
+
+    def forward(self, inputs: ScanInputs, keep: bool) -> tuple[Tensor, Tensor]:
+        return self.recurrence(inputs), torch.empty(0)
+
+    def backward(
+        self, inputs: ScanInputs, saved: Tensor, grad_y: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        raise NotImplementedError("autograd differentiates the recurrence itself")
+
+    @staticmethod
+    def recurrence(inputs: ScanInputs) -> Tensor:
+        """The scan, step by step, in the autograd graph."""
         dtype = inputs.compute_dtype
         u, delta, A, B, C = (x.to(dtype) for x in inputs[:5])
         if inputs.delta_bias is not None:
