@@ -10,6 +10,7 @@ import sys
 from setuptools import Extension, setup
 
 NATIVE = "basicsr_mambair/ops/native"
+HEADERS = ("api", "attention", "route", "scan", "simd")
 
 if sys.platform == "win32":
     compile_flags, link_flags = ["/O2", "/std:c++17", "/fp:contract"], []
@@ -23,7 +24,7 @@ setup(
         Extension(
             "basicsr_mambair.ops.native._kernels",
             [f"{NATIVE}/native.cpp"],
-            depends=[f"{NATIVE}/{name}.h" for name in ("api", "attention", "scan", "simd")],
+            depends=[f"{NATIVE}/{name}.h" for name in HEADERS],
             extra_compile_args=compile_flags,
             extra_link_args=link_flags,
             py_limited_api=True,

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from basicsr_mambair.archs.feedforward import convolve_tokens, depthwise_conv
 from basicsr_mambair.ops import selective_scan_tokens
-from basicsr_mambair.ops.gumbel import seeded_gumbel
+from basicsr_mambair.ops.routing import Routes, route, routes_of
 
 
 class Routing(NamedTuple):
@@ -125,46 +125,34 @@ class AttentiveSSM(nn.Module):
             ``(B, H, W, C)``.
         """
         batch, height, width, _ = x.shape
-        prompt, chosen = self._choose_prompts(x.flatten(1, 2), embedding, routing)
-
-        # The stable order makes tokens of one class neighbours, in raster order within it.
-        order = chosen.argsort(dim=1, stable=True)  # (B, L)
-        first_row = torch.arange(batch, device=x.device).unsqueeze(1) * (height * width)
-        gather = (order + first_row).flatten()
+        prompt, routes = self._choose_prompts(x.flatten(1, 2), embedding, routing)
 
         x = convolve_tokens(self.in_proj, x)  # (B, H, W, E)
         x = x * torch.sigmoid(convolve_tokens(self.CPE, x))
-        x = x.flatten(0, 2).index_select(0, gather).view(batch, height * width, -1)
+        x = x.flatten(0, 2).index_select(0, routes.order).view(batch, height * width, -1)
         # The prompt stays in raster order while the tokens do not: the authors keep it so, and
         # published weights expect it.
         x = self.out_proj(self.out_norm(self.selectiveScan(x, prompt)))
-        scatter = torch.empty_like(gather)
-        scatter[gather] = torch.arange(gather.numel(), device=x.device)
-        return x.flatten(0, 1).index_select(0, scatter).view(batch, height, width, -1)
+        return x.flatten(0, 1).index_select(0, routes.inverse).view(batch, height, width, -1)
 
     def _choose_prompts(
         self, x: Tensor, embedding: Tensor, routing: Routing
-    ) -> tuple[Tensor, Tensor]:
-        """Prompts ``(B, L, N)`` and chosen classes ``(B, L)`` of tokens ``(B, L, C)``."""
+    ) -> tuple[Tensor, Routes]:
+        """Prompts ``(B, L, N)`` and routes of tokens ``(B, L, C)``."""
         dictionary = self.embeddingB.weight @ embedding  # (T, N)
-        scores = F.log_softmax(self.route(x), dim=-1)  # (B, L, T)
-        if routing.mode == "global":
-            # The draw of torch.nn.functional.gumbel_softmax: same numbers, same order.
-            noise = torch.empty_like(scores).exponential_().log()
-            scores = scores - noise
-        elif routing.mode == "seeded":
-            scores = scores + seeded_gumbel(
-                x.shape[1],
-                self.num_tokens,
-                seed=routing.seed,
-                stream=self.block_index,
-                device=x.device,
-            ).to(scores.dtype)
+        scores = self.route(x)  # (B, L, T)
+        if routing.mode != "global":
+            seed = routing.seed if routing.mode == "seeded" else None
+            routes = route(scores, seed, self.block_index)
+            return F.embedding(routes.chosen, dictionary), routes
+        # The draw of torch.nn.functional.gumbel_softmax: same numbers, same order.
+        scores = F.log_softmax(scores, dim=-1)
+        scores = scores - torch.empty_like(scores).exponential_().log()
         if not (self.training and torch.is_grad_enabled()):
-            chosen = scores.argmax(dim=-1)
-            return F.embedding(chosen, dictionary), chosen
+            routes = routes_of(scores.argmax(dim=-1))
+            return F.embedding(routes.chosen, dictionary), routes
         # Straight-through: one-hot forward, softmax at temperature 1 backward.
         soft = scores.softmax(dim=-1)
-        chosen = soft.argmax(dim=-1)
-        hard = F.one_hot(chosen, self.num_tokens).to(soft.dtype)
-        return (hard - soft.detach() + soft) @ dictionary, chosen
+        routes = routes_of(soft.argmax(dim=-1))
+        hard = F.one_hot(routes.chosen, self.num_tokens).to(soft.dtype)
+        return (hard - soft.detach() + soft) @ dictionary, routes

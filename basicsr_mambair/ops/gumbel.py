@@ -30,7 +30,7 @@ def seeded_gumbel(
     Returns:
         float32 ``(tokens, classes)``, finite.
     """
-    key = _mix_int(_mix_int(seed & _MASK) ^ _mix_int((seed >> 32) & _MASK) ^ stream)
+    key = stream_key(seed, stream)
     token = torch.arange(tokens, dtype=torch.int32, device=device)
     token = _mix(_mix(token + _GOLDEN_RATIO_SIGNED) ^ _signed(key))
     column = torch.arange(classes, dtype=torch.int32, device=device) * _GOLDEN_RATIO_SIGNED
@@ -38,6 +38,11 @@ def seeded_gumbel(
     # 23 bits and a half: exact in float32 and strictly inside (0, 1), so both logarithms are finite
     uniform = (_shift_right(bits, 9).float() + 0.5) * 2.0**-23
     return uniform.log_().neg_().log_().neg_()
+
+
+def stream_key(seed: int, stream: int) -> int:
+    """What seed and stream come to: an unsigned 32-bit integer."""
+    return _mix_int(_mix_int(seed & _MASK) ^ _mix_int((seed >> 32) & _MASK) ^ stream)
 
 
 def _signed(x: int) -> int:

@@ -58,6 +58,16 @@ class AttentionArguments(ctypes.Structure):
     )  # fmt: skip
 
 
+class RouteArguments(ctypes.Structure):
+    """Mirrors ``RouteArguments`` of ``api.h``."""
+
+    _fields_ = (
+        [(name, ctypes.c_int64) for name in ("batch", "length", "classes")]
+        + [(name, ctypes.c_void_p) for name in ("scores", "chosen", "order", "inverse")]
+        + [("key", ctypes.c_uint32), ("seeded", ctypes.c_int32)]
+    )
+
+
 @lru_cache
 def library() -> ctypes.CDLL | None:
     """The library, or ``None`` if it was not built (:func:`missing_reason` says so)."""
@@ -65,7 +75,12 @@ def library() -> ctypes.CDLL | None:
     if spec is None or spec.origin is None:
         return None
     loaded = ctypes.CDLL(spec.origin)
-    for name in ("mambair_scan_forward", "mambair_scan_backward", "mambair_attention_forward"):
+    for name in (
+        "mambair_scan_forward",
+        "mambair_scan_backward",
+        "mambair_attention_forward",
+        "mambair_route",
+    ):
         function = getattr(loaded, name)
         function.argtypes = [ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p]
         function.restype = None

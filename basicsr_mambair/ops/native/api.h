@@ -35,5 +35,16 @@ struct AttentionArguments {
   float scale;
 };
 
+// Choice of a class for every token, and the order of the tokens by class.
+struct RouteArguments {
+  int64_t batch, length, classes;
+  const float *scores;  // (batch, length, classes), contiguous
+  int64_t *chosen;      // (batch, length)
+  int64_t *order;       // (batch * length): token at every place, counted through the batch
+  int64_t *inverse;     // (batch * length): place of every token
+  uint32_t key;         // of the noise: seed and stream, mixed
+  int32_t seeded;       // 0: no noise
+};
+
 // Work is cut into tasks that may run in any order; `run(context, task)` does one of them.
 using Task = void (*)(const void *context, int64_t task);

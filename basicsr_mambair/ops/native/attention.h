@@ -104,7 +104,7 @@ static void attention_forward(const AttentionArguments &s, int64_t task) {
       const vf highest = splat(largest(top[r]));
       vf all = splat(0.0f);
       for (int column = 0; column < wide; column += LANES) {
-        const vf p = exp2_approx(load(scores + r * wide + column) - highest);
+        const vf p = exp2_of_nonpositive(load(scores + r * wide + column) - highest);
         all += p;
         store(scores + r * wide + column, p);
       }

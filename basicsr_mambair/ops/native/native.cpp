@@ -27,6 +27,7 @@ static const int CHUNK = 32;        // tokens between two kept states
 static const int MAX_STATES = 64;
 static const int TOKEN_MULTIPLE = 64;  // keys of a window come in fours of vectors
 static const int MAX_HEAD_DIM = 64;
+static const int ROUTE_BLOCK = 256;    // tokens of a task
 
 // The same source for every instruction set; the best one that the processor has is taken at run
 // time. Other compilers and processors use the baseline, which is NEON on 64-bit ARM.
@@ -38,6 +39,7 @@ namespace baseline {
 #include "simd.h"
 #include "scan.h"
 #include "attention.h"
+#include "route.h"
 }
 
 #ifdef X86_DISPATCH
@@ -51,6 +53,7 @@ namespace avx2 {
 #include "simd.h"
 #include "scan.h"
 #include "attention.h"
+#include "route.h"
 }
 #if defined(__clang__)
 #pragma clang attribute pop
@@ -65,6 +68,7 @@ namespace avx512 {
 #include "simd.h"
 #include "scan.h"
 #include "attention.h"
+#include "route.h"
 }
 #if defined(__clang__)
 #pragma clang attribute pop
@@ -153,6 +157,12 @@ EXPORT void mambair_attention_forward(const AttentionArguments *s, int32_t threa
                                       Parallel parallel) {
   int64_t windows = s->batch * (s->height / s->window) * (s->width / s->window);
   run_tasks(KERNEL(run_attention_forward), s, windows * s->heads, threads, parallel);
+}
+
+EXPORT void mambair_route(const RouteArguments *s, int32_t threads, Parallel parallel) {
+  int64_t blocks = (s->length + ROUTE_BLOCK - 1) / ROUTE_BLOCK;
+  run_tasks(KERNEL(run_route), s, s->batch * blocks, threads, parallel);
+  run_tasks(KERNEL(run_sort), s, s->batch, threads, parallel);
 }
 
 // An importable, empty module, so that setuptools' extension machinery builds and places the file.

@@ -101,6 +101,21 @@ INLINE vf exp2_approx(vf x) {
   return p * bits_as_float((to_int(n) + 127) << 23);
 }
 
+// 2^x for x <= 0, where only so much precision is wanted as the weights of a softmax need (2e-7).
+INLINE vf exp2_of_nonpositive(vf x) {
+  x = maximum(x, splat(-126.0f));
+  const float round_magic = 12582912.0f;
+  vf n = (x + round_magic) - round_magic;
+  vf f = x - n;
+  vf p = splat(0.00133813025373f);
+  p = p * f + 0.00966636851539f;
+  p = p * f + 0.055503810138f;
+  p = p * f + 0.24022349038f;
+  p = p * f + 0.69314718056f;
+  p = p * f + 1.0f;
+  return p * bits_as_float((to_int(n) + 127) << 23);
+}
+
 const float LOG2_E = 1.44269504088896f;
 
 // log(1 + exp(x)) = max(x, 0) + log1p(z), z = exp(-|x|); log1p(z) = 2 artanh(z / (2 + z)), a series in
