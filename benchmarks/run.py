@@ -54,9 +54,8 @@ def measure(
 
 def table(title: str, results: dict[str, tuple[float, float, float]]) -> None:
     """Prints times, and the ratio of each to the last row."""
-    print(
-        f"\n### {title}\n\n| | median | least – largest | × the last row |\n| --- | --- | --- | --- |"
-    )
+    print(f"\n### {title}\n\n| | median | least – largest | × the last row |")
+    print("| --- | --- | --- | --- |")
     last = list(results.values())[-1][0]
     for name, (median, least, largest) in results.items():
         spread = f"{least * 1e3:.1f} – {largest * 1e3:.1f} ms"

@@ -15,6 +15,7 @@ from basicsr_mambair.data.pictures import decode_picture, list_pictures
 from basicsr_mambair.data.samples import (
     Pixels,
     as_list,
+    check_crop,
     luminance,
     normalize,
     random_orientation,
@@ -82,10 +83,7 @@ class DegradedImageDataset(Dataset):
         shrinks = [each.scale for each in degradations if hasattr(each, "scale")]
         if int(np.prod(shrinks)) != scale:
             raise ValueError(f"degradation: must shrink by scale {scale}, but shrinks by {shrinks}")
-        if opt.get("phase") == "train":
-            gt_size = opt.get("gt_size")
-            if not isinstance(gt_size, int) or gt_size < scale or gt_size % scale:
-                raise ValueError(f"gt_size: must be a multiple of scale {scale}, got {gt_size!r}")
+        check_crop(opt)
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -23,6 +23,7 @@ from basicsr_mambair.data.pictures import (
 from basicsr_mambair.data.samples import (
     Pixels,
     as_list,
+    check_crop,
     luminance,
     normalize,
     random_orientation,
@@ -117,10 +118,7 @@ class MambaIRPairedDataset(Dataset):
             raise ValueError("meta_info_file: goes with a single dataroot_gt")
         if "{}" not in opt.get("filename_tmpl", "{}"):
             raise ValueError("filename_tmpl: must hold {} where the name of the GT picture goes")
-        if opt.get("phase") == "train":
-            gt_size, scale = opt.get("gt_size"), int(opt.get("scale", 1))
-            if not isinstance(gt_size, int) or gt_size < scale or gt_size % scale:
-                raise ValueError(f"gt_size: must be a multiple of scale {scale}, got {gt_size!r}")
+        check_crop(opt)
 
     def _find_pairs(self, index: int) -> list[_Pair]:
         gt_root, lq_root = self._roots[index]
