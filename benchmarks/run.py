@@ -33,8 +33,8 @@ BASE = dict(
     embed_dim=174, depths=[6] * 6, num_heads=[6] * 6, d_state=16, inner_rank=64, num_tokens=128,
     mlp_ratio=2.0, upscale=2, upsampler="pixelshuffle",
 )  # fmt: skip
-# Multiply–accumulates of matrix products and convolutions of the light network at 64×64, counted by
-# hand in the project's specification; linear in pixels.
+# Multiply–accumulates of the light network's matrix products and convolutions at 64×64, as the
+# project's plan gives them (not counted here); linear in pixels.
 LIGHT_GMACS_64 = 4.56
 
 

@@ -285,3 +285,21 @@ def test_our_option_files(path: Path) -> None:
     loaded = load_options(path, is_train=path.parent.name == "train", check_files=False)
     net = build_network(loaded["network_g"])
     assert net.upscale == loaded["scale"]
+
+
+def test_everything_registered_builds_from_an_option_file() -> None:
+    """Models with their networks and losses; the datasets of the files are read in other tests."""
+    from basicsr.models import build_model
+
+    from basicsr_mambair import registration
+
+    used = set()
+    for path in OPTION_FILES:
+        is_train = path.parent.name == "train"
+        opt = load_options(path, is_train=is_train, check_files=False)
+        opt.update(num_gpu=0, dist=False, rank=0, world_size=1, is_train=is_train)
+        opt["path"]["pretrain_network_g"] = None
+        used |= {type(build_model(opt)).__name__, opt["network_g"]["type"]}
+        used |= {dataset["type"] for dataset in opt["datasets"].values()}
+    registered = {cls.__name__ for _, classes in registration._CONTENTS for cls in classes}
+    assert registered <= used
