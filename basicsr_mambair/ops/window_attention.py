@@ -1,13 +1,14 @@
 """Attention within shifted windows of a map (Swin Transformer, ICCV 2021, section 3.2).
 
 :func:`window_attention` has two implementations of the same sum: PyTorch's fused attention over
-windows cut out of the map, which differentiates and runs anywhere, and a C++ kernel for inference
-on CPUs, which reads the windows where they are and keeps one window's scores in cache.
+windows cut out of the map, which runs anywhere, and a C++ kernel for CPUs, forward and backward,
+which reads the windows where they are and keeps one window's scores in cache.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from basicsr_mambair.ops import native
 
 BETWEEN_REGIONS = -100.0  # added to the score of two tokens that only the roll brought together
 _PADDING = -1e30
+_BACKWARD_TASKS = 32  # into which the C++ backward pass is cut
 
 
 def window_attention(qkv: Tensor, bias: Tensor, window_size: int, shift: int) -> Tensor:
@@ -34,7 +36,8 @@ def window_attention(qkv: Tensor, bias: Tensor, window_size: int, shift: int) ->
         ``(B, H, W, C)``.
     """
     if _native_can_run(qkv, bias):
-        out: Tensor = native_attention(qkv, bias, window_size, shift)
+        keep = torch.is_grad_enabled() and (qkv.requires_grad or bias.requires_grad)
+        out: Tensor = native_attention(qkv, bias, window_size, shift, keep)[0]
         return out
     return _torch_attention(qkv, bias, window_size, shift)
 
@@ -43,8 +46,7 @@ def _native_can_run(qkv: Tensor, bias: Tensor) -> bool:
     return (
         native.AVAILABLE
         and qkv.device.type == "cpu"
-        and qkv.dtype == bias.dtype == torch.float32
-        and not (torch.is_grad_enabled() and (qkv.requires_grad or bias.requires_grad))
+        and qkv.dtype in (torch.float32, torch.bfloat16, torch.float16)
         and qkv.shape[3] // 3 // bias.shape[0] <= native.MAX_HEAD_DIM
     )
 
@@ -52,32 +54,105 @@ def _native_can_run(qkv: Tensor, bias: Tensor) -> bool:
 @torch.library.custom_op(
     "mambair::window_attention",
     mutates_args=(),
-    schema="(Tensor qkv, Tensor bias, int window_size, int shift) -> Tensor",
+    schema="(Tensor qkv, Tensor bias, int window_size, int shift, bool keep) -> (Tensor, Tensor)",
 )
-def native_attention(qkv: Tensor, bias: Tensor, window_size: int, shift: int) -> Tensor:
-    """The C++ kernel, as an operator that compilers need not look into; no gradient."""
+def native_attention(
+    qkv: Tensor, bias: Tensor, window_size: int, shift: int, keep: bool
+) -> tuple[Tensor, Tensor]:
+    """The C++ kernel, as an operator that compilers need not look into; float32 inside.
+
+    Returns:
+        The result, and with ``keep`` the logarithms of the softmax's denominators
+        ``(B, H, W, heads)``, from which the backward pass recomputes the probabilities.
+    """
+    library, arguments, tensors = _prepare(qkv, bias, window_size, shift)
+    *size, channels = qkv.shape
+    out = torch.empty(*size, channels // 3)
+    log_sums = torch.empty(*size, bias.shape[0]) if keep else torch.empty(0)
+    arguments.out = native.address(out)
+    arguments.log_sums = native.address(log_sums) if keep else None
+    native.call(library.mambair_attention_forward, arguments)
+    return out.to(qkv.dtype), log_sums
+
+
+@native_attention.register_fake
+def _(
+    qkv: Tensor, bias: Tensor, window_size: int, shift: int, keep: bool
+) -> tuple[Tensor, Tensor]:
+    *size, channels = qkv.shape
+    log_sums = qkv.new_empty((*size, bias.shape[0]) if keep else (0,), dtype=torch.float32)
+    return qkv.new_empty((*size, channels // 3)), log_sums
+
+
+@torch.library.custom_op(
+    "mambair::window_attention_backward",
+    mutates_args=(),
+    schema="(Tensor grad_out, Tensor out, Tensor log_sums, Tensor qkv, Tensor bias, "
+    "int window_size, int shift) -> (Tensor, Tensor)",
+)
+def native_attention_backward(
+    grad_out: Tensor,
+    out: Tensor,
+    log_sums: Tensor,
+    qkv: Tensor,
+    bias: Tensor,
+    window_size: int,
+    shift: int,
+) -> tuple[Tensor, Tensor]:
+    """Gradients of ``qkv`` and ``bias``."""
+    library, arguments, tensors = _prepare(qkv, bias, window_size, shift)
+    heads, tokens, _ = bias.shape
+    windows = qkv.shape[0] * (qkv.shape[1] // window_size) * (qkv.shape[2] // window_size)
+    # A number of its own, not that of the threads: the sum must not depend on them.
+    arguments.parts = max(1, min(windows, _BACKWARD_TASKS // heads))
+    grad_qkv = torch.empty(qkv.shape)
+    grad_bias = torch.empty(heads, arguments.parts, tokens, arguments.padded_tokens)
+    tensors += [grad_out.float().contiguous(), out.float().contiguous(), log_sums]
+    arguments.grad_out, arguments.out, arguments.log_sums = map(native.address, tensors[-3:])
+    arguments.grad_qkv, arguments.grad_bias = map(native.address, (grad_qkv, grad_bias))
+    native.call(library.mambair_attention_backward, arguments)
+    return grad_qkv.to(qkv.dtype), grad_bias.sum(1)[..., :tokens].to(bias.dtype).contiguous()
+
+
+@native_attention_backward.register_fake
+def _(
+    grad_out: Tensor, out: Tensor, log_sums: Tensor, qkv: Tensor, bias: Tensor, *_: int
+) -> tuple[Tensor, Tensor]:
+    return qkv.new_empty(qkv.shape), bias.new_empty(bias.shape)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    qkv, bias, ctx.window_size, ctx.shift, _ = inputs
+    ctx.save_for_backward(*output, qkv, bias)
+    ctx.mark_non_differentiable(output[1])
+
+
+def _autograd_backward(ctx: Any, grad_out: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+    gradients = native_attention_backward(grad_out, *ctx.saved_tensors, ctx.window_size, ctx.shift)
+    return (*gradients, None, None, None)
+
+
+native_attention.register_autograd(_autograd_backward, setup_context=_setup_context)
+
+
+def _prepare(
+    qkv: Tensor, bias: Tensor, window_size: int, shift: int
+) -> tuple[Any, native.AttentionArguments, list[Tensor]]:
+    """Library, arguments common to both passes, and the tensors that must outlive the call."""
     library = native.library()
     assert library is not None
-    qkv = qkv.contiguous()
+    qkv = qkv.float().contiguous()
     batch, height, width, channels = qkv.shape
     channels //= 3
     heads, tokens, _ = bias.shape
     padded = -(-tokens // library.mambair_token_multiple()) * library.mambair_token_multiple()
-    padded_bias = bias.new_full((heads, tokens, padded), _PADDING)
-    torch.mul(bias, math.log2(math.e), out=padded_bias[..., :tokens])
-    out = torch.empty(batch, height, width, channels)
+    padded_bias = torch.full((heads, tokens, padded), _PADDING)
+    padded_bias[..., :tokens] = bias * math.log2(math.e)
     arguments = native.AttentionArguments(
         batch, height, width, channels, heads, window_size, shift, padded,
-        native.address(qkv), native.address(padded_bias), native.address(out),
-        (channels // heads) ** -0.5,
+        native.address(qkv), native.address(padded_bias), scale=(channels // heads) ** -0.5,
     )  # fmt: skip
-    native.call(library.mambair_attention_forward, arguments)
-    return out
-
-
-@native_attention.register_fake
-def _(qkv: Tensor, bias: Tensor, window_size: int, shift: int) -> Tensor:
-    return qkv.new_empty((*qkv.shape[:3], qkv.shape[3] // 3))
+    return library, arguments, [qkv, padded_bias]
 
 
 def _torch_attention(qkv: Tensor, bias: Tensor, window_size: int, shift: int) -> Tensor:

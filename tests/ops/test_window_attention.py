@@ -12,6 +12,10 @@ from basicsr_mambair.ops import native
 from basicsr_mambair.ops.window_attention import BETWEEN_REGIONS, window_attention
 
 module = sys.modules["basicsr_mambair.ops.window_attention"]
+IMPLEMENTATIONS = {
+    "torch": module._torch_attention,
+    "cpp": lambda *arguments: module.native_attention(*arguments, True)[0],
+}
 SHAPES = [  # height, width, window, heads, head dimension, batch
     (4, 4, 4, 2, 4, 1),
     (4, 12, 4, 1, 7, 2),
@@ -21,6 +25,14 @@ SHAPES = [  # height, width, window, heads, head dimension, batch
     (10, 15, 5, 2, 33, 1),
     (18, 12, 6, 1, 64, 1),
 ]
+
+
+needs_library = pytest.mark.skipif(not native.AVAILABLE, reason="the C++ kernels are not built")
+
+
+def needs(implementation: str) -> None:
+    if implementation == "cpp" and not native.AVAILABLE:
+        pytest.skip("the C++ kernels are not built")
 
 
 def inputs(shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -58,36 +70,74 @@ def by_definition(qkv: torch.Tensor, bias: torch.Tensor, window: int, shift: int
 
 @pytest.mark.parametrize("shifted", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("implementation", ["_torch_attention", "native_attention"])
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 def test_against_the_definition(implementation: str, shape: tuple[int, ...], shifted: bool) -> None:
-    if implementation == "native_attention" and not native.AVAILABLE:
-        pytest.skip("the C++ kernels are not built")
+    needs(implementation)
     qkv, bias = inputs(shape)
     window = shape[2]
     shift = window // 2 if shifted else 0
-    actual = getattr(module, implementation)(qkv, bias, window, shift)
+    actual = IMPLEMENTATIONS[implementation](qkv, bias, window, shift)
     torch.testing.assert_close(actual, by_definition(qkv, bias, window, shift), atol=2e-5, rtol=0)
 
 
-@pytest.mark.skipif(not native.AVAILABLE, reason="the C++ kernels are not built")
+@pytest.mark.parametrize("shifted", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_gradients_against_the_definition(
+    implementation: str, shape: tuple[int, ...], shifted: bool
+) -> None:
+    needs(implementation)
+    window = shape[2]
+    shift = window // 2 if shifted else 0
+    values = inputs(shape)
+    weight = torch.randn(*values[0].shape[:3], values[0].shape[3] // 3)
+    gradients = []
+    for function in (IMPLEMENTATIONS[implementation], by_definition):
+        leaves = [x.clone().requires_grad_() for x in values]
+        (function(*leaves, window, shift) * weight).sum().backward()
+        gradients.append([x.grad for x in leaves])
+    for actual, expected in zip(*gradients, strict=True):
+        assert (actual - expected).abs().max() < 2e-5 * expected.abs().max()
+
+
+@needs_library
 def test_every_instruction_set() -> None:
     library = native.library()
     best = library.mambair_instruction_set()
-    qkv, bias = inputs(SHAPES[3])
-    expected = by_definition(qkv, bias, 16, 8)
     try:
         for wanted in range(best + 1):
             assert library.mambair_use_instruction_set(wanted) == wanted
-            actual = module.native_attention(qkv, bias, 16, 8)
-            torch.testing.assert_close(actual, expected, atol=1e-5, rtol=0)
+            for shape in SHAPES[3:6]:
+                test_against_the_definition("cpp", shape, True)
+                test_gradients_against_the_definition("cpp", shape, True)
     finally:
         library.mambair_use_instruction_set(best)
 
 
-@pytest.mark.skipif(not native.AVAILABLE, reason="the C++ kernels are not built")
+@needs_library
+def test_the_number_of_threads_does_not_show() -> None:
+    qkv, bias = inputs((32, 48, 8, 3, 12, 2))
+    results = []
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            leaves = [x.clone().requires_grad_() for x in (qkv, bias)]
+            out = window_attention(*leaves, 8, 4)
+            out.square().sum().backward()
+            results.append([out.detach(), *(x.grad for x in leaves)])
+    finally:
+        torch.set_num_threads(before)
+    for other in results[1:]:
+        assert all(map(torch.equal, results[0], other))
+
+
+@needs_library
 def test_operator_is_well_behaved() -> None:
     qkv, bias = inputs(SHAPES[1])
-    torch.library.opcheck(module.native_attention, (qkv, bias, 4, 2))
+    torch.library.opcheck(module.native_attention, (qkv, bias, 4, 2, False))
+    leaves = (qkv.requires_grad_(), bias.requires_grad_())
+    torch.library.opcheck(module.native_attention, (*leaves, 4, 2, True))
 
 
 def test_large_scores_stay_finite() -> None:
@@ -97,19 +147,22 @@ def test_large_scores_stay_finite() -> None:
     assert torch.isfinite(out).all()
 
 
-def test_gradients_take_the_differentiable_form() -> None:
+def test_float64_is_differentiated_in_float64() -> None:
     qkv, bias = inputs(SHAPES[0])
-    qkv.requires_grad_()
-    bias.requires_grad_()
-    window_attention(qkv, bias, 4, 2).sum().backward()
-    assert qkv.grad is not None
-    assert bias.grad is not None
-    double = [x.detach().double().requires_grad_() for x in (qkv, bias)]
+    double = [x.double().requires_grad_() for x in (qkv, bias)]
     assert torch.autograd.gradcheck(lambda q, b: window_attention(q, b, 4, 2), double)
 
 
-def test_low_precision_runs() -> None:
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_low_precision_is_rounded_only_at_the_ends(dtype: torch.dtype) -> None:
     qkv, bias = inputs(SHAPES[0])
-    with torch.no_grad():
-        out = window_attention(qkv.bfloat16(), bias, 4, 2)
-    assert out.dtype == torch.bfloat16
+    qkv = qkv.to(dtype).requires_grad_()
+    bias.requires_grad_()
+    out = window_attention(qkv, bias, 4, 2)
+    assert out.dtype == dtype
+    out.float().square().sum().backward()
+    assert qkv.grad is not None and qkv.grad.dtype == dtype
+    assert bias.grad is not None and bias.grad.dtype == torch.float32
+    expected = by_definition(qkv.detach().float(), bias.detach(), 4, 2)
+    eps = torch.finfo(dtype).eps
+    torch.testing.assert_close(out.detach().float(), expected, atol=4 * eps, rtol=4 * eps)

@@ -53,7 +53,9 @@ class AttentionArguments(ctypes.Structure):
                 "batch", "height", "width", "channels", "heads", "window", "shift", "padded_tokens",
             )
         ]
-        + [(name, _FLOATS) for name in ("qkv", "bias", "out")]
+        + [(name, _FLOATS) for name in ("qkv", "bias", "out", "log_sums")]
+        + [("parts", ctypes.c_int64)]
+        + [(name, _FLOATS) for name in ("grad_out", "grad_qkv", "grad_bias")]
         + [("scale", ctypes.c_float)]
     )  # fmt: skip
 
@@ -79,6 +81,7 @@ def library() -> ctypes.CDLL | None:
         "mambair_scan_forward",
         "mambair_scan_backward",
         "mambair_attention_forward",
+        "mambair_attention_backward",
         "mambair_route",
     ):
         function = getattr(loaded, name)

@@ -31,7 +31,13 @@ struct AttentionArguments {
   int64_t padded_tokens;  // window^2 rounded up to a multiple of TOKEN_MULTIPLE
   const float *qkv;       // (batch, height, width, 3 * channels), contiguous
   const float *bias;      // (heads, window^2, padded_tokens) in units of log2, padded by -1e30
-  float *out;             // (batch, height, width, channels), contiguous
+  float *out;             // (batch, height, width, channels), contiguous; backward reads it
+  float *log_sums;        // log2 of the softmax's denominator, (batch, height, width, heads), or null
+  // Backward only; all contiguous.
+  int64_t parts;          // the bias's gradient is the sum of so many parts
+  const float *grad_out;  // (batch, height, width, channels)
+  float *grad_qkv;        // (batch, height, width, 3 * channels)
+  float *grad_bias;       // (heads, parts, window^2, padded_tokens)
   float scale;
 };
 

@@ -16,9 +16,15 @@
 
 #if defined(_MSC_VER)
 #define INLINE static __forceinline
+#define NOINLINE __declspec(noinline)
+#define RESTRICT __restrict
+#define FLAT
 #define EXPORT extern "C" __declspec(dllexport)
 #else
 #define INLINE static inline __attribute__((always_inline))
+#define NOINLINE __attribute__((noinline))
+#define RESTRICT __restrict__
+#define FLAT __attribute__((always_inline))
 #define EXPORT extern "C" __attribute__((visibility("default")))
 #endif
 
@@ -35,6 +41,8 @@ static const int ROUTE_BLOCK = 256;    // tokens of a task
 #define X86_DISPATCH 1
 #endif
 
+// Registers of the set, for the size of tiles (SSE and NEON would need four for a vector).
+#define VECTOR_REGISTERS 8
 namespace baseline {
 #include "simd.h"
 #include "scan.h"
@@ -49,6 +57,8 @@ namespace baseline {
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
 #endif
+#undef VECTOR_REGISTERS
+#define VECTOR_REGISTERS 16
 namespace avx2 {
 #include "simd.h"
 #include "scan.h"
@@ -64,6 +74,8 @@ namespace avx2 {
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma,prefer-vector-width=512")
 #endif
+#undef VECTOR_REGISTERS
+#define VECTOR_REGISTERS 32
 namespace avx512 {
 #include "simd.h"
 #include "scan.h"
@@ -98,7 +110,7 @@ static InstructionSet chosen = best_instruction_set();
 #define KERNEL(name) (baseline::name)
 #endif
 
-// Tasks are handed out one by one. Threads come from the OpenMP runtime that torch has loaded, if
+// Tasks are handed out in turn. Threads come from the OpenMP runtime that torch has loaded, if
 // Python found it (`parallel`, libgomp's GOMP_parallel): a second pool beside torch's would compete
 // with its spinning threads. Otherwise they are started for the call.
 using Parallel = void (*)(void (*function)(void *), void *data, unsigned threads, unsigned flags);
@@ -107,17 +119,22 @@ struct Work {
   Task task;
   const void *context;
   int64_t count;
+  int64_t at_once;
   std::atomic<int64_t> next;
 };
 
 static void drain(void *data) {
   Work &work = *(Work *)data;
-  for (int64_t i = work.next++; i < work.count; i = work.next++) work.task(work.context, i);
+  for (int64_t i = work.next.fetch_add(work.at_once); i < work.count;
+       i = work.next.fetch_add(work.at_once))
+    for (int64_t k = i; k < std::min(i + work.at_once, work.count); ++k) work.task(work.context, k);
 }
 
-static void run_tasks(Task task, const void *context, int64_t count, int threads, Parallel parallel) {
-  Work work{task, context, count, {0}};
+// `related`: so many neighbouring tasks read the same memory; one thread does them where there are enough.
+static void run_tasks(Task task, const void *context, int64_t count, int threads, Parallel parallel,
+                      int64_t related = 1) {
   threads = (int)std::min<int64_t>(threads, count);
+  Work work{task, context, count, count >= 4 * related * threads ? related : 1, {0}};
   if (threads <= 1) {
     drain(&work);
   } else if (parallel) {
@@ -156,7 +173,12 @@ EXPORT void mambair_scan_backward(const ScanArguments *s, int32_t threads, Paral
 EXPORT void mambair_attention_forward(const AttentionArguments *s, int32_t threads,
                                       Parallel parallel) {
   int64_t windows = s->batch * (s->height / s->window) * (s->width / s->window);
-  run_tasks(KERNEL(run_attention_forward), s, windows * s->heads, threads, parallel);
+  run_tasks(KERNEL(run_attention_forward), s, windows * s->heads, threads, parallel, s->heads);
+}
+
+EXPORT void mambair_attention_backward(const AttentionArguments *s, int32_t threads,
+                                       Parallel parallel) {
+  run_tasks(KERNEL(run_attention_backward), s, s->heads * s->parts, threads, parallel);
 }
 
 EXPORT void mambair_route(const RouteArguments *s, int32_t threads, Parallel parallel) {

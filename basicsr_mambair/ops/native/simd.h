@@ -9,12 +9,12 @@ typedef float vf_unaligned __attribute__((vector_size(64), aligned(4)));
 
 INLINE vf load(const float *p) { return *(const vf_unaligned *)p; }
 INLINE void store(float *p, vf x) { *(vf_unaligned *)p = x; }
-INLINE vf select(vi mask, vf a, vf b) { return mask ? a : b; }
 INLINE vi to_int(vf x) { return __builtin_convertvector(x, vi); }
 INLINE vf bits_as_float(vi x) { return (vf)x; }
 INLINE vf splat(float x) { return x - (vf){}; }
 INLINE vf minimum(vf a, vf b) { return a < b ? a : b; }
 INLINE vf maximum(vf a, vf b) { return a > b ? a : b; }
+INLINE vf select_greater(vf a, vf b, vf x) { return a > b ? x : splat(0.0f); }  // x where a > b, else 0
 
 #else  // a compiler without vector types: plain loops, which it may vectorise
 
@@ -46,9 +46,20 @@ INLINE vi to_int(vf x) { vi r; EACH r.v[i] = (int32_t)x.v[i]; return r; }
 INLINE vf bits_as_float(vi x) { vf r; memcpy(&r, &x, sizeof r); return r; }
 INLINE vf minimum(vf a, vf b) { EACH a.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i]; return a; }
 INLINE vf maximum(vf a, vf b) { EACH a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i]; return a; }
+INLINE vf select_greater(vf a, vf b, vf x) { EACH x.v[i] = a.v[i] > b.v[i] ? x.v[i] : 0.0f; return x; }
 #undef EACH
 
 #endif
+
+// f(0), …, f(N - 1), written out: an array of vectors whose indices are constants stays in registers,
+// which compilers do not see to in loops.
+template <int N, typename F>
+INLINE void unroll(const F &f) {
+  if constexpr (N > 0) {
+    unroll<N - 1>(f);
+    f(N - 1);
+  }
+}
 
 INLINE vf load_part(const float *p, int count) {
   if (count == LANES) return load(p);
@@ -67,6 +78,7 @@ INLINE void store_part(float *p, vf x, int count) {
   memcpy(p, whole, count * sizeof(float));
 }
 
+// Sum and maximum of the lanes, by halves.
 INLINE float sum(vf x) {
   float part[LANES];
   store(part, x);
@@ -101,19 +113,22 @@ INLINE vf exp2_approx(vf x) {
   return p * bits_as_float((to_int(n) + 127) << 23);
 }
 
-// 2^x for x <= 0, where only so much precision is wanted as the weights of a softmax need (2e-7).
+// 2^x for x <= 0, where only so much precision is wanted as the weights of a softmax need (2e-7), and 0
+// below 2^-80: what smaller weights are multiplied with would be subnormal, which some processors
+// handle a hundred times more slowly.
 INLINE vf exp2_of_nonpositive(vf x) {
-  x = maximum(x, splat(-126.0f));
+  const vf limit = splat(-80.0f);
+  const vf inside = maximum(x, limit);
   const float round_magic = 12582912.0f;
-  vf n = (x + round_magic) - round_magic;
-  vf f = x - n;
+  vf n = (inside + round_magic) - round_magic;
+  vf f = inside - n;
   vf p = splat(0.00133813025373f);
   p = p * f + 0.00966636851539f;
   p = p * f + 0.055503810138f;
   p = p * f + 0.24022349038f;
   p = p * f + 0.69314718056f;
   p = p * f + 1.0f;
-  return p * bits_as_float((to_int(n) + 127) << 23);
+  return select_greater(x, limit, p * bits_as_float((to_int(n) + 127) << 23));
 }
 
 const float LOG2_E = 1.44269504088896f;
