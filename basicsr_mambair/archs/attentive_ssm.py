@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,18 +11,21 @@ from torch.nn import functional as F
 
 from basicsr_mambair.archs.feedforward import convolve_tokens, depthwise_conv
 from basicsr_mambair.ops import selective_scan_tokens
-from basicsr_mambair.ops.routing import Routes, route, routes_of
+from basicsr_mambair.ops.gumbel import separate_keys, shared_keys
+from basicsr_mambair.ops.routing import Routes, route, route_softly, routes_of
 
 
 class Routing(NamedTuple):
     """How tokens choose their prompt.
 
-    ``global``: Gumbel noise from PyTorch's global generator; ``seeded``: from a counter and
-    ``seed``, touching no generator; ``argmax``: no noise.
+    ``global``: Gumbel noise from PyTorch's global generator, one tensor a block; ``seeded``: from a
+    counter and the number ``seed``, touching no generator, the same for every batch element;
+    ``fresh``: from a counter and the int32 tensor ``seed`` ``(1,)`` that the caller draws once a
+    forward pass, different for every batch element; ``argmax``: no noise.
     """
 
-    mode: Literal["global", "seeded", "argmax"]
-    seed: int = 0
+    mode: Literal["global", "seeded", "fresh", "argmax"]
+    seed: Any = 0
 
 
 class SelectiveScan(nn.Module):
@@ -141,14 +144,20 @@ class AttentiveSSM(nn.Module):
         """Prompts ``(B, L, N)`` and routes of tokens ``(B, L, C)``."""
         dictionary = self.embeddingB.weight @ embedding  # (T, N)
         scores = self.route(x)  # (B, L, T)
+        learning = self.training and torch.is_grad_enabled()
+        if routing.mode == "fresh" and learning:
+            keys = separate_keys(routing.seed, self.block_index, scores.shape[0])
+            routes, soft = route_softly(scores, keys)
+            # The straight-through gradient: the difference is 0, but soft's gradient is not.
+            prompt = F.embedding(routes.chosen, dictionary)
+            return prompt + (soft - soft.detach()).to(x.dtype) @ dictionary.detach(), routes
         if routing.mode != "global":
-            seed = routing.seed if routing.mode == "seeded" else None
-            routes = route(scores, seed, self.block_index)
+            routes = route(scores, self._noise_keys(routing, scores))
             return F.embedding(routes.chosen, dictionary), routes
         # The draw of torch.nn.functional.gumbel_softmax: same numbers, same order.
         scores = F.log_softmax(scores, dim=-1)
         scores = scores - torch.empty_like(scores).exponential_().log()
-        if not (self.training and torch.is_grad_enabled()):
+        if not learning:
             routes = routes_of(scores.argmax(dim=-1))
             return F.embedding(routes.chosen, dictionary), routes
         # Straight-through: one-hot forward, softmax at temperature 1 backward.
@@ -156,3 +165,11 @@ class AttentiveSSM(nn.Module):
         routes = routes_of(soft.argmax(dim=-1))
         hard = F.one_hot(routes.chosen, self.num_tokens).to(soft.dtype)
         return (hard - soft.detach() + soft) @ dictionary, routes
+
+    def _noise_keys(self, routing: Routing, scores: Tensor) -> Tensor | None:
+        batch = scores.shape[0]
+        if routing.mode == "seeded":
+            return shared_keys(routing.seed, self.block_index, batch, scores.device)
+        if routing.mode == "fresh":
+            return separate_keys(routing.seed, self.block_index, batch)
+        return None

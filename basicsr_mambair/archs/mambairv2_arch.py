@@ -213,7 +213,10 @@ class MambaIRv2(nn.Module):
         x = x / self.img_range + self.mean
         return x[..., : height * self.upscale, : width * self.upscale]
 
-    def _current_routing(self) -> Routing:
+    def _current_routing(self, device: torch.device) -> Routing:
+        if self.training and self.routing_seed is not None:
+            seed = torch.randint(-(2**31), 2**31 - 1, (1,), dtype=torch.int32, device=device)
+            return Routing("fresh", seed)
         if self.training:
             return Routing("global")
         if self.routing == "argmax":
@@ -229,7 +232,7 @@ class MambaIRv2(nn.Module):
             x = self.patch_embed.norm(x)
         if self.absolute_pos_embed is not None:
             x = x + self._position_embedding(x.shape[1], x.shape[2])
-        routing = self._current_routing()
+        routing = self._current_routing(x.device)
         for stage in self.layers:
             x = stage(x, self.relative_position_index_SA, routing)
         return self.norm(x).permute(0, 3, 1, 2)

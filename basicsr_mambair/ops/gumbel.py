@@ -30,19 +30,31 @@ def seeded_gumbel(
     Returns:
         float32 ``(tokens, classes)``, finite.
     """
-    key = stream_key(seed, stream)
-    token = torch.arange(tokens, dtype=torch.int32, device=device)
-    token = _mix(_mix(token + _GOLDEN_RATIO_SIGNED) ^ _signed(key))
-    column = torch.arange(classes, dtype=torch.int32, device=device) * _GOLDEN_RATIO_SIGNED
-    bits = _mix(token.unsqueeze(1) + column)
+    keys = shared_keys(seed, stream, 1, device)
+    return gumbel_noise(keys, tokens, classes)[0]
+
+
+def gumbel_noise(keys: Tensor, tokens: int, classes: int) -> Tensor:
+    """Standard Gumbel noise, float32 ``(B, tokens, classes)``, for int32 keys ``(B,)``."""
+    token = torch.arange(tokens, dtype=torch.int32, device=keys.device)
+    token = _mix(_mix(token + _GOLDEN_RATIO_SIGNED) ^ keys.unsqueeze(1))
+    column = torch.arange(classes, dtype=torch.int32, device=keys.device) * _GOLDEN_RATIO_SIGNED
+    bits = _mix(token.unsqueeze(2) + column)
     # 23 bits and a half: exact in float32 and strictly inside (0, 1), so both logarithms are finite
     uniform = (_shift_right(bits, 9).float() + 0.5) * 2.0**-23
     return uniform.log_().neg_().log_().neg_()
 
 
-def stream_key(seed: int, stream: int) -> int:
-    """What seed and stream come to: an unsigned 32-bit integer."""
-    return _mix_int(_mix_int(seed & _MASK) ^ _mix_int((seed >> 32) & _MASK) ^ stream)
+def shared_keys(seed: int, stream: int, batch: int, device: torch.device | str = "cpu") -> Tensor:
+    """Keys ``(batch,)`` that are the same for every batch element: the noise of inference."""
+    key = _mix_int(_mix_int(seed & _MASK) ^ _mix_int((seed >> 32) & _MASK) ^ stream)
+    return torch.full((batch,), _signed(key), dtype=torch.int32, device=device)
+
+
+def separate_keys(seed: Tensor, stream: int, batch: int) -> Tensor:
+    """Keys ``(batch,)``, one for each batch element, of an int32 seed ``(1,)``: for training."""
+    element = torch.arange(batch, dtype=torch.int32, device=seed.device)
+    return _mix(_mix(seed + _signed(stream * _GOLDEN_RATIO)) + element * _GOLDEN_RATIO_SIGNED)
 
 
 def _signed(x: int) -> int:

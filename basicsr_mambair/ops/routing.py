@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from basicsr_mambair.ops import native
-from basicsr_mambair.ops.gumbel import seeded_gumbel, stream_key
+from basicsr_mambair.ops.gumbel import gumbel_noise
 
 
 class Routes(NamedTuple):
@@ -36,33 +36,51 @@ def routes_of(chosen: Tensor) -> Routes:
     return Routes(chosen, order, inverse)
 
 
-def route(scores: Tensor, seed: int | None, stream: int) -> Routes:
-    """Argmax of scores plus seeded Gumbel noise, and the order by it; no gradient.
+def route(scores: Tensor, keys: Tensor | None) -> Routes:
+    """Argmax of scores plus Gumbel noise, and the order by it; no gradient.
 
     Args:
         scores: unnormalised log-probabilities, ``(B, L, T)``.
-        seed: of the noise; ``None``: no noise.
-        stream: tells apart draws under one seed.
+        keys: of the noise (:mod:`~basicsr_mambair.ops.gumbel`), int32 ``(B,)``; ``None``: no noise.
     """
-    if native.AVAILABLE and scores.device.type == "cpu" and scores.dtype == torch.float32:
-        return Routes(
-            *native_route(scores.detach(), stream_key(seed or 0, stream), seed is not None)
-        )
-    if seed is not None:
-        noise = seeded_gumbel(
-            scores.shape[1], scores.shape[2], seed=seed, stream=stream, device=scores.device
-        )
-        scores = scores + noise.to(scores.dtype)
-    return routes_of(scores.argmax(dim=-1))
+    if _native_can_run(scores):
+        return Routes(*native_route(scores.detach(), keys, False)[1:])
+    return routes_of(_noisy(scores.detach(), keys).argmax(dim=-1))
+
+
+def route_softly(scores: Tensor, keys: Tensor) -> tuple[Routes, Tensor]:
+    """As :func:`route`, and the softmax of the noisy scores ``(B, L, T)``, with its gradient."""
+    if _native_can_run(scores):
+        soft, *routes = native_route(scores, keys, True)
+        return Routes(*routes), soft
+    soft = _noisy(scores, keys).softmax(dim=-1)
+    return routes_of(soft.argmax(dim=-1)), soft
+
+
+def _native_can_run(scores: Tensor) -> bool:
+    return native.AVAILABLE and scores.device.type == "cpu" and scores.dtype == torch.float32
+
+
+def _noisy(scores: Tensor, keys: Tensor | None) -> Tensor:
+    scores = scores.float()
+    if keys is None:
+        return scores
+    return scores + gumbel_noise(keys, scores.shape[1], scores.shape[2])
 
 
 @torch.library.custom_op(
     "mambair::route",
     mutates_args=(),
-    schema="(Tensor scores, int key, bool seeded) -> (Tensor, Tensor, Tensor)",
+    schema="(Tensor scores, Tensor? keys, bool soft) -> (Tensor, Tensor, Tensor, Tensor)",
 )
-def native_route(scores: Tensor, key: int, seeded: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """The C++ kernel: the noise is drawn inside, the order found by counting."""
+def native_route(
+    scores: Tensor, keys: Tensor | None, soft: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The C++ kernel: the noise is drawn inside, the order found by counting.
+
+    Returns:
+        The softmax of the noisy scores, empty without ``soft``, and the fields of :class:`Routes`.
+    """
     library = native.library()
     assert library is not None
     scores = scores.contiguous()
@@ -70,17 +88,34 @@ def native_route(scores: Tensor, key: int, seeded: bool) -> tuple[Tensor, Tensor
     chosen = torch.empty(batch, length, dtype=torch.int64)
     order = torch.empty(batch * length, dtype=torch.int64)
     inverse = torch.empty_like(order)
+    softmax = torch.empty_like(scores) if soft else scores.new_empty(0)
     arguments = native.RouteArguments(
         batch, length, classes,
         native.address(scores), native.address(chosen), native.address(order),
-        native.address(inverse), key, int(seeded),
+        native.address(inverse), native.address(keys), native.address(softmax) if soft else None,
     )  # fmt: skip
     native.call(library.mambair_route, arguments)
-    return chosen, order, inverse
+    return softmax, chosen, order, inverse
 
 
 @native_route.register_fake
-def _(scores: Tensor, key: int, seeded: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _(scores: Tensor, keys: Tensor | None, soft: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     batch, length, _ = scores.shape
     flat = scores.new_empty(batch * length, dtype=torch.int64)
-    return scores.new_empty(batch, length, dtype=torch.int64), flat, torch.empty_like(flat)
+    softmax = scores.new_empty(scores.shape if soft else (0,))
+    chosen = scores.new_empty(batch, length, dtype=torch.int64)
+    return softmax, chosen, flat, torch.empty_like(flat)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.mark_non_differentiable(*output[1:])
+    ctx.save_for_backward(output[0])
+
+
+def _autograd_backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    (soft,) = ctx.saved_tensors
+    weighted = soft * gradients[0]
+    return weighted - soft * weighted.sum(dim=-1, keepdim=True), None, None
+
+
+native_route.register_autograd(_autograd_backward, setup_context=_setup_context)

@@ -65,7 +65,7 @@ def native_attention(
         The result, and with ``keep`` the logarithms of the softmax's denominators
         ``(B, H, W, heads)``, from which the backward pass recomputes the probabilities.
     """
-    library, arguments, tensors = _prepare(qkv, bias, window_size, shift)
+    library, arguments, _kept = _prepare(qkv, bias, window_size, shift)
     *size, channels = qkv.shape
     out = torch.empty(*size, channels // 3)
     log_sums = torch.empty(*size, bias.shape[0]) if keep else torch.empty(0)
@@ -76,9 +76,7 @@ def native_attention(
 
 
 @native_attention.register_fake
-def _(
-    qkv: Tensor, bias: Tensor, window_size: int, shift: int, keep: bool
-) -> tuple[Tensor, Tensor]:
+def _(qkv: Tensor, bias: Tensor, window_size: int, shift: int, keep: bool) -> tuple[Tensor, Tensor]:
     *size, channels = qkv.shape
     log_sums = qkv.new_empty((*size, bias.shape[0]) if keep else (0,), dtype=torch.float32)
     return qkv.new_empty((*size, channels // 3)), log_sums

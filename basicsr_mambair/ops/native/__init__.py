@@ -63,11 +63,9 @@ class AttentionArguments(ctypes.Structure):
 class RouteArguments(ctypes.Structure):
     """Mirrors ``RouteArguments`` of ``api.h``."""
 
-    _fields_ = (
-        [(name, ctypes.c_int64) for name in ("batch", "length", "classes")]
-        + [(name, ctypes.c_void_p) for name in ("scores", "chosen", "order", "inverse")]
-        + [("key", ctypes.c_uint32), ("seeded", ctypes.c_int32)]
-    )
+    _fields_ = [(name, ctypes.c_int64) for name in ("batch", "length", "classes")] + [
+        (name, ctypes.c_void_p) for name in ("scores", "chosen", "order", "inverse", "keys", "soft")
+    ]
 
 
 @lru_cache

@@ -48,8 +48,8 @@ struct RouteArguments {
   int64_t *chosen;      // (batch, length)
   int64_t *order;       // (batch * length): token at every place, counted through the batch
   int64_t *inverse;     // (batch * length): place of every token
-  uint32_t key;         // of the noise: seed and stream, mixed
-  int32_t seeded;       // 0: no noise
+  const int32_t *keys;  // of the noise of every batch element, or null: no noise
+  float *soft;          // softmax of the noisy scores, (batch, length, classes), or null
 };
 
 // Work is cut into tasks that may run in any order; `run(context, task)` does one of them.

@@ -1,5 +1,5 @@
 // Routing: the class of every token is the argmax of its scores plus Gumbel noise that is a function of
-// (seed, stream, token, class), drawn in registers. The numbers are those of ops/gumbel.py.
+// (key, token, class), drawn in registers. The numbers are those of ops/gumbel.py.
 
 const uint32_t GOLDEN_RATIO = 0x9E3779B9u;
 
@@ -41,6 +41,18 @@ INLINE float gumbel(uint32_t bits) {
   return 0.0f - log_approx(0.0f - log_approx(uniform));
 }
 
+// Softmax of scores whose largest is `best`; `weights` is room for them.
+INLINE void soften(float *to, const float *scores, float *weights, float best, int classes) {
+  vf all = splat(0.0f);
+  for (int c = 0; c < classes; c += LANES) {
+    const vf weight = exp2_of_nonpositive((load(scores + c) - splat(best)) * LOG2_E);
+    all += weight;
+    store(weights + c, weight);
+  }
+  const float factor = 1.0f / sum(all);
+  for (int c = 0; c < classes; ++c) to[c] = weights[c] * factor;
+}
+
 // One block of tokens; loops over classes that compilers turn into vectors.
 static void run_route(const void *context, int64_t task) {
   const RouteArguments &s = *(const RouteArguments *)context;
@@ -49,12 +61,12 @@ static void run_route(const void *context, int64_t task) {
   const int64_t end = begin + ROUTE_BLOCK < s.length ? begin + ROUTE_BLOCK : s.length;
   const int classes = (int)s.classes;
   const int wide = (classes + LANES - 1) / LANES * LANES;
-  std::vector<float> noisy(wide, -1e30f);
+  std::vector<float> noisy(wide, -1e30f), weights(wide);
   float *values = noisy.data();
   for (int64_t t = begin; t < end; ++t) {
     const float *scores = s.scores + (batch * s.length + t) * classes;
-    if (s.seeded) {
-      const uint32_t token = mix_bits(mix_bits((uint32_t)t + GOLDEN_RATIO) ^ s.key);
+    if (s.keys) {
+      const uint32_t token = mix_bits(mix_bits((uint32_t)t + GOLDEN_RATIO) ^ (uint32_t)s.keys[batch]);
       for (int c = 0; c < classes; ++c)
         values[c] = scores[c] + gumbel(mix_bits(token + (uint32_t)c * GOLDEN_RATIO));
     } else {
@@ -66,6 +78,7 @@ static void run_route(const void *context, int64_t task) {
     int chosen = 0;
     while (chosen < classes - 1 && values[chosen] != best) ++chosen;
     s.chosen[batch * s.length + t] = chosen;
+    if (s.soft) soften(s.soft + (batch * s.length + t) * classes, values, weights.data(), best, classes);
   }
 }
 
