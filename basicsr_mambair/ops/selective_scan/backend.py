@@ -91,18 +91,28 @@ class ScanRequest(NamedTuple):
 
 
 class ScanBackend(ABC):
-    """One way to compute the scan. ``name`` is what users write."""
+    """One way to compute the scan.
+
+    Attributes:
+        name: what users write.
+        in_operator: whether it has a backward pass of its own and takes part in the operator;
+            otherwise autograd differentiates what :meth:`forward` does.
+    """
 
     name: str
-    automatic: bool = True  # whether "auto" may choose it
+    in_operator: bool = True
+
+    def automatic_on(self, device: str) -> bool:
+        """Whether "auto" may choose it on a device type."""
+        return True
 
     @abstractmethod
     def unavailable_reason(self, request: ScanRequest) -> str | None:
         """Why this backend cannot run; ``None``: it can."""
 
-    @abstractmethod
     def saved_shape(self, inputs: ScanInputs) -> tuple[int, ...]:
         """Shape of what :meth:`forward` saves for the backward pass."""
+        return (0,)
 
     @abstractmethod
     def forward(self, inputs: ScanInputs, keep: bool) -> tuple[Tensor, Tensor]:
@@ -117,11 +127,11 @@ class ScanBackend(ABC):
             empty without ``keep``.
         """
 
-    @abstractmethod
     def backward(
         self, inputs: ScanInputs, saved: Tensor, grad_y: Tensor
     ) -> tuple[Tensor | None, ...]:
         """Gradients of the inputs, in their order; ``None`` for those that are ``None``."""
+        raise NotImplementedError(f"autograd differentiates backend {self.name!r}")
 
 
 def select_backend(
@@ -153,7 +163,7 @@ def _automatic(candidates: tuple[ScanBackend, ...], request: ScanRequest) -> Sca
     """The first usable candidate."""
     refused: list[str] = []
     for candidate in candidates:
-        if not candidate.automatic:
+        if not candidate.automatic_on(request.device):
             continue
         reason = candidate.unavailable_reason(request)
         if reason is None:

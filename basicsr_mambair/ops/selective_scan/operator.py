@@ -13,12 +13,21 @@ from torch import Tensor
 
 from basicsr_mambair.ops.selective_scan.backend import ScanBackend, ScanInputs, select_backend
 from basicsr_mambair.ops.selective_scan.chunked import ChunkedBackend
+from basicsr_mambair.ops.selective_scan.mamba_ssm_scan import MambaSsmBackend
 from basicsr_mambair.ops.selective_scan.native import NativeBackend
 from basicsr_mambair.ops.selective_scan.reference import ReferenceBackend
+from basicsr_mambair.ops.selective_scan.triton_scan import TritonBackend
 
 # In the order in which "auto" tries them; "reference" is for tests and is never chosen.
 BACKENDS: dict[str, ScanBackend] = {
-    backend.name: backend for backend in (NativeBackend(), ChunkedBackend(), ReferenceBackend())
+    backend.name: backend
+    for backend in (
+        NativeBackend(),
+        TritonBackend(),
+        MambaSsmBackend(),
+        ChunkedBackend(),
+        ReferenceBackend(),
+    )
 }
 
 _INPUTS = "Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? delta_bias"
@@ -95,9 +104,17 @@ scan.register_autograd(_autograd_backward, setup_context=_setup_context)
 
 def differentiable_scan(inputs: ScanInputs, backend: str) -> Tensor:
     """The scan by a backend's name, as part of the autograd graph if an input is."""
-    if backend == ReferenceBackend.name:  # its gradient is autograd's, through every step
-        inputs.validate()
-        return ReferenceBackend.recurrence(inputs)
+    if _differentiates_itself(backend, inputs):
+        with torch.autocast(inputs.u.device.type, enabled=False):
+            return _choose(backend, inputs).forward(inputs, keep=False)[0].to(inputs.u.dtype)
     keep = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs)
     y: Tensor = scan(*inputs, backend, keep)[0]
     return y
+
+
+def _differentiates_itself(backend: str, inputs: ScanInputs) -> bool:
+    if backend in BACKENDS:
+        return not BACKENDS[backend].in_operator
+    if torch.compiler.is_compiling():  # which needs the operator
+        return False
+    return not _choose(backend, inputs).in_operator

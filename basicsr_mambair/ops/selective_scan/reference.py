@@ -13,21 +13,18 @@ class ReferenceBackend(ScanBackend):
     """Plain loop over the tokens, differentiated by autograd, holds ``(L, B, D, N)``."""
 
     name = "reference"
-    automatic = False
+    in_operator = False
+
+    def automatic_on(self, device: str) -> bool:
+        """It is for tests."""
+        return False
 
     def unavailable_reason(self, request: ScanRequest) -> str | None:
         return None
 
-    def saved_shape(self, inputs: ScanInputs) -> tuple[int, ...]:
-        return (0,)
-
     def forward(self, inputs: ScanInputs, keep: bool) -> tuple[Tensor, Tensor]:
+        """The scan, step by step, in the autograd graph."""
         return self.recurrence(inputs), torch.empty(0)
-
-    def backward(
-        self, inputs: ScanInputs, saved: Tensor, grad_y: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        raise NotImplementedError("autograd differentiates the recurrence itself")
 
     @staticmethod
     def recurrence(inputs: ScanInputs) -> Tensor:

@@ -1,0 +1,251 @@
+"""Triton kernels of the selective scan (``triton_scan.py`` launches them).
+
+A program holds a tile of ``T`` tokens by ``BLOCK`` channels of one group and goes through the
+states one by one, so the registers it needs do not depend on N. Chunks of ``T`` tokens run in
+parallel:
+
+1. ``summarise_chunks``: the state a chunk leaves if it begins with none, and its sum of steps;
+2. ``carry_states``: from chunk to chunk, the state every chunk begins with;
+3. ``scan_chunks`` or ``scan_chunks_backward``: the chunk itself, by an associative scan.
+
+No decay is divided by: every factor is the exponential of A times a sum of steps. State and sums
+are float32 whatever the tensors hold.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def _softplus(x):
+    """log(1 + exp(x)), to the last bit for the smallest steps too.
+
+    max(x, 0) + log1p(z) with z = exp(−|x|), and log1p(z) = 2 artanh(z / (2 + z)) by its series.
+    """
+    z = tl.exp(-tl.abs(x))
+    s = z / (2.0 + z)
+    q = s * s
+    series = 1.0 / 13 + q * (1.0 / 15)
+    series = 1.0 / 9 + q * (1.0 / 11 + q * series)
+    series = 1.0 / 5 + q * (1.0 / 7 + q * series)
+    series = 1.0 + q * (1.0 / 3 + q * series)
+    return tl.maximum(x, 0.0) + 2.0 * s * series
+
+
+@triton.jit
+def _follow(decay, state, next_decay, next_state):
+    """Two stretches of the recurrence, one after the other."""
+    return decay * next_decay, next_decay * state + next_state
+
+
+@triton.jit
+def _steps(delta, bias, t, channel, valid, batch, delta_batch, delta_token, HAS_BIAS: tl.constexpr):
+    """Step sizes after bias and softplus, 0 where not valid, and what the softplus was taken of."""
+    place = batch * delta_batch + t[:, None] * delta_token + channel[None, :]
+    raw = tl.load(delta + place, mask=valid, other=0.0).to(tl.float32)
+    if HAS_BIAS:
+        raw += tl.load(bias + channel)[None, :]
+    return tl.where(valid, _softplus(raw), 0.0), raw
+
+
+@triton.jit
+def _block(index, width, BLOCK: tl.constexpr):
+    """Group and channels of a block, clamped to those that exist, and which of them do."""
+    per_group = tl.cdiv(width, BLOCK)
+    group = index // per_group
+    inside = (index % per_group) * BLOCK + tl.arange(0, BLOCK)
+    exists = inside < width
+    return group, group * width + tl.minimum(inside, width - 1), exists
+
+
+@triton.jit
+def summarise_chunks(
+    source, delta, A, matrix, bias, states, totals,
+    length, width, channels, d_state, chunks,
+    source_batch, source_token, delta_batch, delta_token,
+    matrix_batch, matrix_token, matrix_group,
+    HAS_BIAS: tl.constexpr, BACKWARD: tl.constexpr, T: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """What a chunk adds to the state that runs through it.
+
+    Forward: ``source`` is u and ``matrix`` B, and the state runs to the right; backward: dy and C,
+    and the adjoint state runs to the left. Writes ``states (B, chunks, N, D)`` and the sums of
+    steps ``totals (B, chunks, D)``.
+    """
+    chunk = tl.program_id(0)
+    group, channel, exists = _block(tl.program_id(1), width, BLOCK)
+    batch = tl.program_id(2).to(tl.int64)
+    t = chunk * T + tl.arange(0, T)
+    inside = t < length
+    valid = inside[:, None] & exists[None, :]
+    step, _ = _steps(delta, bias, t, channel, valid, batch, delta_batch, delta_token, HAS_BIAS)
+    x = tl.load(
+        source + batch * source_batch + t[:, None] * source_token + channel[None, :],
+        mask=valid, other=0.0,
+    ).to(tl.float32)  # fmt: skip
+    if BACKWARD:
+        span = tl.cumsum(step, axis=0)  # to the left of the chunk
+    else:
+        x = x * step
+        following = (t + 1 < length) & (tl.arange(0, T) < T - 1)
+        later, _ = _steps(
+            delta, bias, t + 1, channel, following[:, None] & exists[None, :],
+            batch, delta_batch, delta_token, HAS_BIAS,
+        )  # fmt: skip
+        span = tl.cumsum(later, axis=0, reverse=True)  # to the right of the chunk
+    at = batch * chunks + chunk
+    tl.store(totals + at * channels + channel, tl.sum(step, axis=0), mask=exists)
+    for n in range(d_state):
+        decay = tl.exp(tl.load(A + n * channels + channel)[None, :] * span)
+        row = tl.load(
+            matrix + batch * matrix_batch + t * matrix_token + group * matrix_group + n,
+            mask=inside, other=0.0,
+        ).to(tl.float32)  # fmt: skip
+        added = tl.sum(decay * x * row[:, None], axis=0)
+        tl.store(states + (at * d_state + n) * channels + channel, added, mask=exists)
+
+
+@triton.jit
+def carry_states(
+    states, totals, A, channels, d_state, chunks,
+    REVERSE: tl.constexpr, STATES: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Replaces what chunks add by the state they begin with (``REVERSE``: from the right)."""
+    channel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    batch = tl.program_id(1).to(tl.int64)
+    n = tl.arange(0, STATES)
+    valid = (n < d_state)[:, None] & (channel < channels)[None, :]
+    tile = n[:, None] * channels + channel[None, :]
+    rate = tl.load(A + tile, mask=valid, other=0.0)
+    state = tl.zeros((STATES, BLOCK), dtype=tl.float32)
+    for i in range(chunks):
+        at = batch * chunks + (chunks - 1 - i if REVERSE else i)
+        total = tl.load(totals + at * channels + channel, mask=channel < channels, other=0.0)
+        place = states + at * d_state * channels + tile
+        added = tl.load(place, mask=valid, other=0.0)
+        tl.store(place, state, mask=valid)
+        state = tl.exp(rate * total[None, :]) * state + added
+
+
+@triton.jit
+def scan_chunks(
+    u, delta, A, B, C, D, bias, states, y,
+    length, width, channels, d_state, chunks,
+    u_batch, u_token, delta_batch, delta_token,
+    B_batch, B_token, B_group, C_batch, C_token, C_group,
+    HAS_D: tl.constexpr, HAS_BIAS: tl.constexpr, T: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """The output ``y (B, L, D)`` of a chunk from the state it begins with."""
+    chunk = tl.program_id(0)
+    group, channel, exists = _block(tl.program_id(1), width, BLOCK)
+    batch = tl.program_id(2).to(tl.int64)
+    t = chunk * T + tl.arange(0, T)
+    inside = t < length
+    valid = inside[:, None] & exists[None, :]
+    step, _ = _steps(delta, bias, t, channel, valid, batch, delta_batch, delta_token, HAS_BIAS)
+    x = tl.load(
+        u + batch * u_batch + t[:, None] * u_token + channel[None, :], mask=valid, other=0.0
+    ).to(tl.float32)
+    if HAS_D:
+        out = x * tl.load(D + channel)[None, :]
+    else:
+        out = tl.zeros((T, BLOCK), dtype=tl.float32)
+    x = x * step
+    first = states + (batch * chunks + chunk) * d_state * channels + channel
+    for n in range(d_state):
+        decay = tl.exp(tl.load(A + n * channels + channel)[None, :] * step)
+        row = tl.load(
+            B + batch * B_batch + t * B_token + group * B_group + n, mask=inside, other=0.0
+        ).to(tl.float32)
+        column = tl.load(
+            C + batch * C_batch + t * C_token + group * C_group + n, mask=inside, other=0.0
+        ).to(tl.float32)
+        passed, state = tl.associative_scan((decay, x * row[:, None]), 0, _follow)
+        state += passed * tl.load(first + n * channels)[None, :]
+        out += state * column[:, None]
+    place = (batch * length + t[:, None]) * channels + channel[None, :]
+    tl.store(y + place, out, mask=valid)
+
+
+@triton.jit
+def scan_chunks_backward(
+    u, delta, A, B, C, D, bias, states, adjoints, grad_y,
+    grad_u, grad_delta, grad_A, grad_B, grad_C,
+    length, width, channels, d_state, chunks,
+    u_batch, u_token, delta_batch, delta_token,
+    B_batch, B_token, B_group, C_batch, C_token, C_group,
+    HAS_D: tl.constexpr, HAS_BIAS: tl.constexpr, T: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Gradients of a chunk, from its first state and the adjoint state that comes from its right.
+
+    With k_t = a_t h_{t−1} (decay a, adjoint g): the loss changes by g k A with the step, by g k δ
+    with A, by g δ u with B and by dy (k + δ B u) with C. Gradients of A are written a chunk, those
+    of B and C a block of channels; they remain to be summed.
+    """
+    chunk = tl.program_id(0)
+    block = tl.program_id(1)
+    group, channel, exists = _block(block, width, BLOCK)
+    batch = tl.program_id(2).to(tl.int64)
+    i = tl.arange(0, T)
+    t = chunk * T + i
+    inside = t < length
+    valid = inside[:, None] & exists[None, :]
+    preceded = inside & (i > 0)
+    earlier = preceded[:, None] & exists[None, :]
+    followed = (t + 1 < length) & (i < T - 1)
+
+    step, raw = _steps(delta, bias, t, channel, valid, batch, delta_batch, delta_token, HAS_BIAS)
+    previous_step, _ = _steps(
+        delta, bias, t - 1, channel, earlier, batch, delta_batch, delta_token, HAS_BIAS
+    )
+    next_step, _ = _steps(
+        delta, bias, t + 1, channel, followed[:, None] & exists[None, :],
+        batch, delta_batch, delta_token, HAS_BIAS,
+    )  # fmt: skip
+    at_u = u + batch * u_batch + t[:, None] * u_token + channel[None, :]
+    x = tl.load(at_u, mask=valid, other=0.0).to(tl.float32)
+    previous = previous_step * tl.load(at_u - u_token, mask=earlier, other=0.0).to(tl.float32)
+    place = (batch * length + t[:, None]) * channels + channel[None, :]
+    dy = tl.load(grad_y + place, mask=valid, other=0.0).to(tl.float32)
+
+    through_decay = tl.zeros((T, BLOCK), dtype=tl.float32)
+    through_input = tl.zeros((T, BLOCK), dtype=tl.float32)
+    ends = (batch * chunks + chunk) * d_state * channels + channel
+    blocks = tl.num_programs(1)
+    for n in range(d_state):
+        rate = tl.load(A + n * channels + channel)[None, :]
+        at_B = B + batch * B_batch + t * B_token + group * B_group + n
+        row = tl.load(at_B, mask=inside, other=0.0).to(tl.float32)
+        previous_row = tl.load(at_B - B_token, mask=preceded, other=0.0).to(tl.float32)
+        column = tl.load(
+            C + batch * C_batch + t * C_token + group * C_group + n, mask=inside, other=0.0
+        ).to(tl.float32)
+
+        decay = tl.exp(rate * step)
+        passed, kept = tl.associative_scan(
+            (decay, decay * previous * previous_row[:, None]), 0, _follow
+        )
+        kept += passed * tl.load(states + ends + n * channels)[None, :]
+        passed, adjoint = tl.associative_scan(
+            (tl.exp(rate * next_step), dy * column[:, None]), 0, _follow, reverse=True
+        )
+        adjoint += passed * tl.load(adjoints + ends + n * channels)[None, :]
+
+        state = kept + step * x * row[:, None]
+        part = ((batch * blocks + block) * length + t) * d_state + n
+        tl.store(grad_C + part, tl.sum(dy * state, axis=1), mask=inside)
+        tl.store(grad_B + part, tl.sum(adjoint * step * x, axis=1), mask=inside)
+        through_input += adjoint * row[:, None]
+        adjoint = adjoint * kept
+        through_decay += adjoint * rate
+        summed = tl.sum(adjoint * step, axis=0)
+        tl.store(grad_A + ends + n * channels, summed, mask=exists)
+
+    slope = tl.sigmoid(raw)
+    tl.store(grad_delta + place, (through_decay + through_input * x) * slope, mask=valid)
+    grad_x = through_input * step
+    if HAS_D:
+        grad_x += dy * tl.load(D + channel)[None, :]
+    tl.store(grad_u + place, grad_x, mask=valid)
