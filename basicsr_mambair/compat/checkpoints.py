@@ -49,6 +49,7 @@ def checkpoint_writes() -> bool:
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
         }
+        state |= getattr(self, "extra_training_state", dict)()
         folder = self.opt["path"]["training_states"]
         save_checkpoint(state, os.path.join(folder, f"{current_iter}.state"))
 

@@ -26,7 +26,7 @@ TRAIN = (
         """ema_decay scheduler total_iter warmup_iter net_d_iters net_d_init_iters
         net_g_reg_every net_d_reg_every r1_reg_weight path_reg_weight path_batch_shrink mixing_prob
         fix_flow flow_lr_mul lr_flow dcn_lr_mul tsa_iter
-        grad_clip_norm gradient_accumulation warm_start"""
+        grad_clip_norm gradient_accumulation warm_start amp compile"""
     )
 )
 VAL = _keys(

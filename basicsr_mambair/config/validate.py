@@ -117,6 +117,21 @@ def _check_train(train: dict[str, Any], batch_size: int) -> None:
             f"{batch_size}, got {parts!r}"
         )
     _check_choice(train, "warm_start", ("bicubic",), "train")
+    _check_choice(train, "amp", ("bf16", "fp16"), "train")
+    if train.get("compile"):
+        _check_compile(train["compile"])
+
+
+def _check_compile(backend: Any) -> None:
+    """``true`` or the name of a backend of ``torch.compile``."""
+    if backend is True:
+        return
+    names = torch.compiler.list_backends(exclude_tags=())
+    if backend not in names:
+        raise OptionError(
+            f"train.compile: must be true or a backend of torch.compile ({', '.join(names)}), "
+            f"got {backend!r}"
+        )
 
 
 def _check_val(val: dict[str, Any], is_train: bool, datasets: Mapping[str, Any]) -> None:

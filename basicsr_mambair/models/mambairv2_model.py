@@ -18,6 +18,8 @@ from basicsr_mambair.archs.warm_start import start_at_bicubic
 from basicsr_mambair.data.degradations import imresize
 from basicsr_mambair.inference.tiles import parse_tile, run_tiled
 
+AMP_DTYPES = {None: None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
 
 class MambaIRv2Model(SRModel):
     """``SRModel`` with what training and measuring MambaIRv2 need.
@@ -28,6 +30,10 @@ class MambaIRv2Model(SRModel):
     - ``train.grad_clip_norm``: clips the gradients to this norm;
     - ``train.gradient_accumulation``: n runs a batch in n parts; iterations, learning rates and
       results stay those of the whole batch, and memory those of a part;
+    - ``train.amp: bf16`` or ``fp16``: mixed precision. Scan, norms and loss stay in float32; fp16
+      scales the loss, and skips the steps whose gradients overflow;
+    - ``train.compile: true``: compiles the network (``torch.compile``) when training begins; the
+      name of a backend of ``torch.compile`` takes that one;
     - ``train.warm_start: bicubic``: begin with a network that interpolates bicubically;
     - ``val.tile``: ``authors`` (default, the published protocol), ``none``, or the side of
       overlapping blended tiles, with ``val.tile_overlap``;
@@ -50,16 +56,24 @@ class MambaIRv2Model(SRModel):
         train, path = self.opt["train"], self.opt["path"]
         self.grad_clip_norm = train.get("grad_clip_norm")
         self.accumulation = int(train.get("gradient_accumulation", 1))
+        self.amp_dtype = AMP_DTYPES[train.get("amp")]
+        self.scaler = torch.amp.GradScaler(
+            self.device.type, enabled=self.amp_dtype == torch.float16
+        )
         if train.get("warm_start") == "bicubic" and not path.get("pretrain_network_g"):
             start_at_bicubic(self.get_bare_model(self.net_g))
         super().init_training_settings()
+        if train.get("compile"):
+            backend = "inductor" if train["compile"] is True else train["compile"]
+            # In place: the state dict keeps its keys. DDP and validation call the same module.
+            self.get_bare_model(self.net_g).compile(backend=backend)
 
     def optimize_parameters(self, current_iter: int) -> None:
         """One step of the optimiser on the batch.
 
         Raises:
-            FloatingPointError: the loss, or the norm of gradients to be clipped, is not finite;
-                the weights are those of the last step.
+            FloatingPointError: the loss, or (but for fp16, which skips such steps) the norm of
+                gradients to be clipped, is not finite; the weights are those of the last step.
         """
         self.optimizer_g.zero_grad()
         parts = list(zip(self.lq.chunk(self.accumulation), self.gt.chunk(self.accumulation)))  # noqa: B905
@@ -67,9 +81,11 @@ class MambaIRv2Model(SRModel):
         for index, (lq, gt) in enumerate(parts):
             with self._gradient_sync(last=index == len(parts) - 1):
                 share = lq.shape[0] / self.lq.shape[0]
-                part_losses = self._losses(self.net_g(lq), gt)
+                with self._autocast():
+                    output = self.net_g(lq)
+                part_losses = self._losses(output.float(), gt)
                 total = torch.stack(list(part_losses.values())).sum() * share
-                total.backward()
+                self.scaler.scale(total).backward()
             for name, value in part_losses.items():
                 losses[name] = losses.get(name, 0) + value.detach() * share
 
@@ -77,13 +93,31 @@ class MambaIRv2Model(SRModel):
         for name, value in self.log_dict.items():
             self._check_finite(f"loss {name}", value, current_iter)
         if self.grad_clip_norm:
+            self.scaler.unscale_(self.optimizer_g)
             parameters = (p for group in self.optimizer_g.param_groups for p in group["params"])
             norm = torch.nn.utils.clip_grad_norm_(parameters, self.grad_clip_norm)
             self.log_dict["grad_norm"] = norm.item()
-            self._check_finite("the norm of the gradients", norm.item(), current_iter)
-        self.optimizer_g.step()
+            if not self.scaler.is_enabled():
+                self._check_finite("the norm of the gradients", norm.item(), current_iter)
+        self.scaler.step(self.optimizer_g)
+        self.scaler.update()
         if self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)
+
+    def extra_training_state(self) -> dict[str, Any]:
+        """What a checkpoint of the training state holds beside BasicSR's entries."""
+        return {"scaler": self.scaler.state_dict()} if self.scaler.is_enabled() else {}
+
+    def resume_training(self, resume_state: dict[str, Any]) -> None:
+        """Takes optimisers, schedulers and the scale of the loss from a checkpoint."""
+        super().resume_training(resume_state)
+        if self.scaler.is_enabled() and "scaler" in resume_state:
+            self.scaler.load_state_dict(resume_state["scaler"])
+
+    def _autocast(self) -> Any:
+        if self.amp_dtype is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, self.amp_dtype)
 
     def _check_finite(self, name: str, value: float, current_iter: int) -> None:
         if not math.isfinite(value):

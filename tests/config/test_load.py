@@ -125,6 +125,8 @@ def test_numbers_as_people_write_them(tmp_path: Path) -> None:
         ("train.grad_clip_norm", -1, "train.grad_clip_norm: must be a number above 0"),
         ("train.gradient_accumulation", 3, "train.gradient_accumulation: must divide"),
         ("train.warm_start", "bilinear", "train.warm_start: must be 'bicubic'"),
+        ("train.amp", "half", "train.amp: must be 'bf16' or 'fp16'"),
+        ("train.compile", "fast", "train.compile: must be true or a backend .*inductor"),
         ("val.tile", "large", "val.tile: must be 'authors', 'none'"),
         (
             "val.metrics",

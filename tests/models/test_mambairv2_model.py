@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import torch
 from basicsr.data import build_dataset
 from basicsr.models import build_model
 
+from basicsr_mambair.checkpoint import load_checkpoint
 from basicsr_mambair.data.degradations import imresize
-from tests.conftest import tiny_network
+from tests.conftest import photograph, tiny_network
 
 # A network without random routing, so that parts of a batch give what the whole gives.
 PLAIN = {"type": "MSRResNet", "num_feat": 4, "num_block": 1, "upscale": 2}
@@ -152,3 +154,50 @@ def test_gradients_that_are_not_finite_stop_before_the_step() -> None:
         trained.optimize_parameters(3)
     for name, value in trained.net_g.state_dict().items():
         assert torch.equal(value, before[name])
+
+
+def losses(iterations: int, **train: Any) -> list[float]:
+    """Losses of training on crops of a photograph."""
+    trained = model(
+        tiny_network(),
+        train={"optim_g": {"type": "Adam", "lr": 2e-4}, "warm_start": "bicubic", **train},
+    )
+    picture = torch.from_numpy(photograph("astronaut", 128, 128)).permute(2, 0, 1) / 255
+    generator = torch.Generator().manual_seed(0)
+    history = []
+    for iteration in range(1, iterations + 1):
+        y, x = torch.randint(0, 96, (2, 4), generator=generator).tolist()
+        gt = torch.stack([picture[:, j : j + 32, i : i + 32] for j, i in zip(y, x, strict=True)])
+        lq = torch.nn.functional.interpolate(gt, scale_factor=0.5, mode="bicubic", antialias=True)
+        trained.feed_data({"lq": lq, "gt": gt})
+        trained.optimize_parameters(iteration)
+        history.append(trained.log_dict["l_pix"])
+    return history
+
+
+@pytest.mark.parametrize("amp", ["bf16", "fp16"])
+def test_mixed_precision_trains(amp: str) -> None:
+    full, mixed = (losses(25, amp=kind, grad_clip_norm=1.0) for kind in (None, amp))
+    assert all(math.isfinite(loss) for loss in mixed)
+    assert mixed[0] == pytest.approx(full[0], rel=0.05)
+    assert sum(mixed[-5:]) == pytest.approx(sum(full[-5:]), rel=0.2)
+
+
+def test_the_scale_of_the_loss_is_resumed(tmp_path: Path) -> None:
+    paths = {"models": str(tmp_path), "training_states": str(tmp_path)}
+    trained = model(train={"amp": "fp16"}, path=paths)
+    data = batch()
+    trained.feed_data(data)
+    trained.optimize_parameters(1)
+    trained.scaler.update(4.0)
+    trained.save_training_state(0, 1)
+    state = load_checkpoint(tmp_path / "1.state")
+    resumed = model(train={"amp": "fp16"}, path=paths)
+    resumed.resume_training(state)
+    assert resumed.scaler.get_scale() == 4.0
+
+
+def test_compiled_training_is_training() -> None:
+    compiled = model(tiny_network(), train={"compile": "aot_eager"})
+    assert set(compiled.net_g.state_dict()) == set(model(tiny_network()).net_g.state_dict())
+    assert losses(2, compile="aot_eager") == pytest.approx(losses(2), rel=1e-3)
