@@ -10,7 +10,7 @@ import sys
 from setuptools import Extension, setup
 
 NATIVE = "basicsr_mambair/ops/native"
-HEADERS = ("api", "attention", "route", "scan", "simd")
+HEADERS = ("api", "attention", "dense", "route", "scan", "simd", "tiles")
 
 if sys.platform == "win32":
     compile_flags, link_flags = ["/O2", "/std:c++17", "/fp:contract"], []

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from basicsr_mambair.archs.feedforward import convolve_tokens, depthwise_conv
 from basicsr_mambair.ops import selective_scan_tokens
+from basicsr_mambair.ops.dense import dense
 from basicsr_mambair.ops.gumbel import separate_keys, shared_keys
 from basicsr_mambair.ops.routing import Routes, route, route_softly, routes_of
 
@@ -130,12 +131,13 @@ class AttentiveSSM(nn.Module):
         batch, height, width, _ = x.shape
         prompt, routes = self._choose_prompts(x.flatten(1, 2), embedding, routing)
 
-        x = convolve_tokens(self.in_proj, x)  # (B, H, W, E)
+        x = dense(x, self.in_proj[0])  # (B, H, W, E)
         x = x * torch.sigmoid(convolve_tokens(self.CPE, x))
         x = x.flatten(0, 2).index_select(0, routes.order).view(batch, height * width, -1)
         # The prompt stays in raster order while the tokens do not: the authors keep it so, and
         # published weights expect it.
-        x = self.out_proj(self.out_norm(self.selectiveScan(x, prompt)))
+        x = self.selectiveScan(x, prompt)
+        x = dense(x, self.out_proj, norm=self.out_norm)
         return x.flatten(0, 1).index_select(0, routes.inverse).view(batch, height, width, -1)
 
     def _choose_prompts(
@@ -143,7 +145,7 @@ class AttentiveSSM(nn.Module):
     ) -> tuple[Tensor, Routes]:
         """Prompts ``(B, L, N)`` and routes of tokens ``(B, L, C)``."""
         dictionary = self.embeddingB.weight @ embedding  # (T, N)
-        scores = self.route(x)  # (B, L, T)
+        scores = dense(dense(x, self.route[0], gelu=True), self.route[2])  # (B, L, T)
         learning = self.training and torch.is_grad_enabled()
         if routing.mode == "fresh" and learning:
             keys = separate_keys(routing.seed, self.block_index, scores.shape[0])

@@ -1,9 +1,14 @@
-"""The two feed-forward networks of MambaIRv2, over a token map ``(B, H, W, C)``."""
+"""The two feed-forward networks of MambaIRv2, over a token map ``(B, H, W, C)``.
+
+Both take the normalisation before them and the residuals after them, which belong to the block: the
+linear layers at their ends do these in the same pass.
+"""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from basicsr_mambair.ops.dense import Residual, dense
 
 
 def convolve_tokens(conv: nn.Module, x: Tensor) -> Tensor:
@@ -40,9 +45,11 @@ class ConvFFN(nn.Module):
         self.dwconv = _DepthwiseConv(hidden_dim, kernel_size)
         self.fc2 = nn.Linear(hidden_dim, dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.gelu(self.fc1(x))
-        return self.fc2(x + self.dwconv(x))
+    def forward(self, x: Tensor, norm: nn.LayerNorm, residual: Residual) -> Tensor:
+        """Normalises ``x``, and adds the residual to the result."""
+        x = dense(x, self.fc1, norm=norm, gelu=True)
+        x = x + self.dwconv(x)
+        return dense(x, self.fc2, residual=residual)
 
 
 class _SpatialGate(nn.Module):
@@ -51,9 +58,8 @@ class _SpatialGate(nn.Module):
         self.norm = nn.LayerNorm(channels)
         self.conv = depthwise_conv(channels, kernel_size)
 
-    def forward(self, x: Tensor) -> Tensor:
-        value, gate = x.chunk(2, dim=-1)
-        return value * convolve_tokens(self.conv, self.norm(gate))
+    def forward(self, gate: Tensor) -> Tensor:
+        return convolve_tokens(self.conv, self.norm(gate))
 
 
 class GatedConvFFN(nn.Module):
@@ -73,5 +79,8 @@ class GatedConvFFN(nn.Module):
         self.sg = _SpatialGate(hidden_dim // 2, kernel_size)
         self.fc2 = nn.Linear(hidden_dim // 2, dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(self.sg(F.gelu(self.fc1(x))))
+    def forward(self, x: Tensor, norm: nn.LayerNorm, residual: Residual) -> Tensor:
+        """Normalises ``x``, and adds the residual to the result."""
+        x = dense(x, self.fc1, norm=norm, gelu=True)
+        value, gate = x.chunk(2, dim=-1)
+        return dense(value, self.fc2, times=self.sg(gate), residual=residual)

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from basicsr_mambair.archs.attentive_ssm import AttentiveSSM, Routing
 from basicsr_mambair.archs.feedforward import convolve_tokens
 from basicsr_mambair.archs.window_attention import WindowAttention
+from basicsr_mambair.ops.dense import Residual, dense
 
 # (dim, hidden_dim, kernel_size) -> module over (B, H, W, C)
 FeedForward = Callable[[int, int, int], nn.Module]
@@ -73,13 +74,12 @@ class AttentiveBlock(nn.Module):
 
     def forward(self, x: Tensor, index: Tensor, routing: Routing) -> Tensor:
         """``(B, H, W, C)`` to the same; ``index`` is the relative position index."""
-        y = self.win_mhsa(self.wqkv(self.norm1(x)), index, self.shift) + x
-        y = self.convffn1(self.norm2(y)) + y
-        x = x * self.scale1 + y
+        qkv = dense(x, self.wqkv, norm=self.norm1)
+        y = self.win_mhsa(qkv, index, self.shift, Residual(x))
+        x = self.convffn1(y, self.norm2, Residual(y, x, self.scale1))
 
         y = self.assm(self.norm3(x), self.embeddingA.weight, routing) + x
-        y = self.convffn2(self.norm4(y)) + y
-        return x * self.scale2 + y
+        return self.convffn2(y, self.norm4, Residual(y, x, self.scale2))
 
 
 class _BlockList(nn.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from basicsr_mambair.ops.dense import Residual, dense
 from basicsr_mambair.ops.window_attention import window_attention
 
 
@@ -44,13 +45,14 @@ class WindowAttention(nn.Module):
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, qkv: Tensor, index: Tensor, shift: int) -> Tensor:
+    def forward(self, qkv: Tensor, index: Tensor, shift: int, residual: Residual) -> Tensor:
         """Attends within the windows of a map.
 
         Args:
             qkv: ``(B, H, W, 3C)``; H and W multiples of w.
             index: :func:`relative_position_index` of w.
             shift: the windows are moved by this many pixels down and right, around the borders.
+            residual: added to the result.
 
         Returns:
             ``(B, H, W, C)``.
@@ -58,4 +60,5 @@ class WindowAttention(nn.Module):
         tokens = self.window_size**2
         bias = self.relative_position_bias_table[index.flatten()]
         bias = bias.view(tokens, tokens, self.num_heads).permute(2, 0, 1).contiguous()
-        return self.proj(window_attention(qkv, bias, self.window_size, shift))
+        y = window_attention(qkv, bias, self.window_size, shift)
+        return dense(y, self.proj, residual=residual)

@@ -60,6 +60,26 @@ class AttentionArguments(ctypes.Structure):
     )  # fmt: skip
 
 
+class DenseArguments(ctypes.Structure):
+    """Mirrors ``DenseArguments`` of ``api.h``."""
+
+    _fields_ = (
+        [
+            (name, ctypes.c_int64)
+            for name in ("tokens", "in", "out", "wide", "x_token", "times_token")
+        ]
+        + [
+            (name, _FLOATS)
+            for name in (
+                "x", "times", "norm_weight", "norm_bias", "weight", "bias", "residual", "second",
+                "scale", "y",
+            )
+        ]
+        + [("eps", ctypes.c_float)]
+        + [("gelu", ctypes.c_int32)]
+    )  # fmt: skip
+
+
 class RouteArguments(ctypes.Structure):
     """Mirrors ``RouteArguments`` of ``api.h``."""
 
@@ -80,6 +100,7 @@ def library() -> ctypes.CDLL | None:
         "mambair_scan_backward",
         "mambair_attention_forward",
         "mambair_attention_backward",
+        "mambair_dense",
         "mambair_route",
     ):
         function = getattr(loaded, name)

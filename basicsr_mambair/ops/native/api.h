@@ -41,6 +41,23 @@ struct AttentionArguments {
   float scale;
 };
 
+// y = gelu(norm(x * times) weight + bias) + residual + second * scale; null pointers leave parts out.
+struct DenseArguments {
+  int64_t tokens, in, out;
+  int64_t wide;           // out rounded up to whole vectors
+  int64_t x_token, times_token;  // floats from token to token
+  const float *x;         // (tokens, in)
+  const float *times;     // (tokens, in)
+  const float *norm_weight, *norm_bias;  // (in)
+  const float *weight;    // (in, wide), padded by zeros
+  const float *bias;      // (wide)
+  const float *residual, *second;  // (tokens, out), contiguous
+  const float *scale;     // (out)
+  float *y;               // (tokens, out), contiguous
+  float eps;
+  int32_t gelu;
+};
+
 // Choice of a class for every token, and the order of the tokens by class.
 struct RouteArguments {
   int64_t batch, length, classes;

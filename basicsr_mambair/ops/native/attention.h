@@ -2,9 +2,6 @@
 // cache. Queries, keys, values and gradients are read from the map where they are, rolled or not, and
 // results are written where the window came from. Scores are kept in units of log2.
 
-// Tiles of scores held in registers: rows (queries) by vectors of columns (keys).
-const int ROWS = VECTOR_REGISTERS / 4;
-const int COLUMNS = VECTOR_REGISTERS == 32 ? 2 : 1;  // the products are written out for two
 const int CHANNELS = 4;  // channels of a tile where the vectors run over tokens
 
 struct Window {
@@ -22,13 +19,6 @@ INLINE Window attention_window(const AttentionArguments &s, int64_t window, int6
   at.last_row = at.row == rows - 1;
   at.last_column = at.column == columns - 1;
   return at;
-}
-
-// Floats that a thread keeps from task to task; 64-byte aligned, of any content.
-INLINE float *attention_scratch(size_t count) {
-  static thread_local std::vector<float> kept;
-  if (kept.size() < count + LANES) kept.resize(count + LANES);
-  return kept.data() + ((64 - (uintptr_t)kept.data() % 64) % 64) / sizeof(float);
 }
 
 // One window and head, packed. `wide` tokens are a whole number of tiles; those past the window are
@@ -112,38 +102,6 @@ static void pack_window(const AttentionArguments &s, const Window &at, const Pac
           token >= tokens || to.region[token] == region ? 0.0f : -100.0f * LOG2_E;
 }
 
-// The loops below are functions of their own: in one large function, constants of the one take the
-// registers of the other.
-
-// to ([row][wide]) = ROWS rows of `a` ([row][DEPTH]) times `b_t` ([channel][wide]), plus rows of `first`
-// and, unless null, of `second`.
-template <int DEPTH>
-static NOINLINE void multiply_rows(float *to, const float *a, const float *b_t,
-                                   const float *const *first, const float *const *second, int64_t wide,
-                                   int depth) {
-  for (int64_t column = 0; column < wide; column += LANES * COLUMNS) {
-    vf sums[ROWS][COLUMNS];
-    unroll<ROWS>([&](int r) FLAT {
-      unroll<COLUMNS>([&](int c) FLAT {
-        sums[r][c] = load(first[r] + column + c * LANES);
-        if (second) sums[r][c] += load(second[r] + column + c * LANES);
-      });
-    });
-    const float *b = b_t + column;
-    for (int i = 0; i < depth; ++i, b += wide) {
-      const vf left = load(b), right = load(b + (COLUMNS - 1) * LANES);
-      unroll<ROWS>([&](int r) FLAT {
-        const vf value = splat(a[r * DEPTH + i]);
-        sums[r][0] += value * left;
-        if (COLUMNS > 1) sums[r][COLUMNS - 1] += value * right;
-      });
-    }
-    unroll<ROWS>([&](int r) FLAT {
-      unroll<COLUMNS>([&](int c) FLAT { store(to + r * wide + column + c * LANES, sums[r][c]); });
-    });
-  }
-}
-
 // Scores of the rows from `first` on, bias and mask added.
 template <int DEPTH>
 INLINE void score_rows(float *to, const AttentionArguments &s, const Window &at, const PackedWindow &p,
@@ -156,7 +114,7 @@ INLINE void score_rows(float *to, const AttentionArguments &s, const Window &at,
     mask[r] = p.mask + (p.masked ? p.region[row] * s.padded_tokens : 0);
   }
   multiply_rows<DEPTH>(to, p.q + first * DEPTH, p.k_t, bias, p.masked ? mask : nullptr, s.padded_tokens,
-                       (int)(s.channels / s.heads));
+                       (int)(s.channels / s.heads), DEPTH);
 }
 
 // Scores become weights, still to be divided by `total`; gives log2 of what they are divided by in all.
@@ -214,7 +172,7 @@ static void attention_forward(const AttentionArguments &s, int64_t task) {
 
   PackedWindow p;
   p.masked = s.shift && (at.last_row || at.last_column);
-  p.q = attention_scratch((size_t)wide * (3 * DEPTH + depth + ROWS + 7));
+  p.q = thread_scratch((size_t)wide * (3 * DEPTH + depth + ROWS + 7));
   p.k = p.q + (size_t)wide * DEPTH;
   p.v = p.k + (size_t)wide * DEPTH;
   p.k_t = p.v + (size_t)wide * DEPTH;
@@ -291,7 +249,7 @@ static void attention_backward(const AttentionArguments &s, int64_t task) {
   const int tall = (tokens + ROWS - 1) / ROWS * ROWS;
 
   PackedWindow p;
-  p.q = attention_scratch((size_t)wide * (6 * DEPTH + 2 * depth + 8 + 2 * tall) + 2 * tall);
+  p.q = thread_scratch((size_t)wide * (6 * DEPTH + 2 * depth + 8 + 2 * tall) + 2 * tall);
   p.k = p.q + (size_t)wide * DEPTH;
   p.v = p.k + (size_t)wide * DEPTH;
   float *grad_out = p.v + (size_t)wide * DEPTH;      // [token][DEPTH]
@@ -333,7 +291,8 @@ static void attention_backward(const AttentionArguments &s, int64_t task) {
       const float *nothing[ROWS];
       for (int r = 0; r < ROWS; ++r) nothing[r] = zeros;
       score_rows<DEPTH>(weight_rows, s, at, p, first);
-      multiply_rows<DEPTH>(grad_rows, grad_out + first * DEPTH, p.v_t, nothing, nullptr, wide, depth);
+      multiply_rows<DEPTH>(grad_rows, grad_out + first * DEPTH, p.v_t, nothing, nullptr, wide, depth,
+                           DEPTH);
       const int rows = tokens - first < ROWS ? tokens - first : ROWS;
       for (int r = 0; r < rows; ++r)
         softmax_row_backward(weight_rows + r * wide, grad_rows + r * wide,

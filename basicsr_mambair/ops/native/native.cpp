@@ -33,6 +33,7 @@ static const int CHUNK = 32;        // tokens between two kept states
 static const int MAX_STATES = 64;
 static const int TOKEN_MULTIPLE = 64;  // keys of a window come in fours of vectors
 static const int MAX_HEAD_DIM = 64;
+static const int DENSE_BLOCK = 64;     // tokens of a task
 static const int ROUTE_BLOCK = 256;    // tokens of a task
 
 // The same source for every instruction set; the best one that the processor has is taken at run
@@ -45,8 +46,10 @@ static const int ROUTE_BLOCK = 256;    // tokens of a task
 #define VECTOR_REGISTERS 8
 namespace baseline {
 #include "simd.h"
+#include "tiles.h"
 #include "scan.h"
 #include "attention.h"
+#include "dense.h"
 #include "route.h"
 }
 
@@ -61,8 +64,10 @@ namespace baseline {
 #define VECTOR_REGISTERS 16
 namespace avx2 {
 #include "simd.h"
+#include "tiles.h"
 #include "scan.h"
 #include "attention.h"
+#include "dense.h"
 #include "route.h"
 }
 #if defined(__clang__)
@@ -78,8 +83,10 @@ namespace avx2 {
 #define VECTOR_REGISTERS 32
 namespace avx512 {
 #include "simd.h"
+#include "tiles.h"
 #include "scan.h"
 #include "attention.h"
+#include "dense.h"
 #include "route.h"
 }
 #if defined(__clang__)
@@ -179,6 +186,10 @@ EXPORT void mambair_attention_forward(const AttentionArguments *s, int32_t threa
 EXPORT void mambair_attention_backward(const AttentionArguments *s, int32_t threads,
                                        Parallel parallel) {
   run_tasks(KERNEL(run_attention_backward), s, s->heads * s->parts, threads, parallel);
+}
+
+EXPORT void mambair_dense(const DenseArguments *s, int32_t threads, Parallel parallel) {
+  run_tasks(KERNEL(run_dense), s, (s->tokens + DENSE_BLOCK - 1) / DENSE_BLOCK, threads, parallel);
 }
 
 EXPORT void mambair_route(const RouteArguments *s, int32_t threads, Parallel parallel) {

@@ -4,6 +4,7 @@
 #if defined(__GNUC__) || defined(__clang__)
 
 typedef float vf __attribute__((vector_size(64), aligned(64)));
+typedef float v4 __attribute__((vector_size(16)));
 typedef int32_t vi __attribute__((vector_size(64), aligned(64)));
 typedef float vf_unaligned __attribute__((vector_size(64), aligned(4)));
 
@@ -18,6 +19,11 @@ INLINE vf select_greater(vf a, vf b, vf x) { return a > b ? x : splat(0.0f); }  
 
 #else  // a compiler without vector types: plain loops, which it may vectorise
 
+struct v4 {
+  float v[4];
+  float &operator[](int i) { return v[i]; }
+};
+INLINE v4 operator+(v4 a, v4 b) { for (int i = 0; i < 4; ++i) a.v[i] += b.v[i]; return a; }
 struct vi {
   int32_t v[LANES];
 };
@@ -78,21 +84,22 @@ INLINE void store_part(float *p, vf x, int count) {
   memcpy(p, whole, count * sizeof(float));
 }
 
-// Sum and maximum of the lanes, by halves.
+// Sum and maximum of the lanes.
 INLINE float sum(vf x) {
-  float part[LANES];
-  store(part, x);
-  for (int width = LANES / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; ++i) part[i] += part[i + width];
-  return part[0];
+  v4 part[4];
+  memcpy(part, &x, sizeof part);
+  part[0] = (part[0] + part[2]) + (part[1] + part[3]);
+  return (part[0][0] + part[0][2]) + (part[0][1] + part[0][3]);
 }
 
 INLINE float largest(vf x) {
-  float part[LANES];
-  store(part, x);
-  for (int width = LANES / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; ++i) part[i] = part[i] > part[i + width] ? part[i] : part[i + width];
-  return part[0];
+  v4 part[4];
+  memcpy(part, &x, sizeof part);
+  for (int i = 1; i < 4; ++i)
+    for (int k = 0; k < 4; ++k) part[0][k] = part[0][k] > part[i][k] ? part[0][k] : part[i][k];
+  float best = part[0][0];
+  for (int k = 1; k < 4; ++k) best = best > part[0][k] ? best : part[0][k];
+  return best;
 }
 
 // 2^x for |x| < 126; outside, the value at the limit (as good as 0 or infinity).
