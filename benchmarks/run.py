@@ -1,29 +1,36 @@
-"""Times and memory of the scan, the attention and the networks, side by side in one run.
+"""Times and memory of the scan, the attention, the networks and training, side by side in one run.
 
-    OMP_WAIT_POLICY=PASSIVE python benchmarks/run.py [--quick]
+    OMP_WAIT_POLICY=PASSIVE python benchmarks/run.py [--quick] [--out docs]
 
 Run it with nothing else on the machine. Every figure is a median with its spread; what is compared
 takes turns, so that a slow spell of the machine falls on all. Nothing is compared with figures of
-another run.
+another run. Writes benchmarks.md, benchmarks.json and benchmarks.svg. CPUs only.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
+import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from basicsr_mambair.archs import MambaIRv2, MambaIRv2Light
 from basicsr_mambair.ops import native, selective_scan_tokens, window_attention
-from basicsr_mambair.ops.selective_scan import available_backends
+from basicsr_mambair.ops.selective_scan import operator
+from basicsr_mambair.utils.memory import keep_freed_memory
 
 LIGHT = dict(
     embed_dim=48, depths=[5] * 4, num_heads=[4] * 4, d_state=8, inner_rank=32, num_tokens=64,
@@ -33,33 +40,143 @@ BASE = dict(
     embed_dim=174, depths=[6] * 6, num_heads=[6] * 6, d_state=16, inner_rank=64, num_tokens=128,
     mlp_ratio=2.0, upscale=2, upsampler="pixelshuffle",
 )  # fmt: skip
-# Multiply–accumulates of the light network's matrix products and convolutions at 64×64, as the
-# project's plan gives them (not counted here); linear in pixels.
-LIGHT_GMACS_64 = 4.56
+SWINIR_LIGHT = dict(  # ×2, as published
+    img_size=64, patch_size=1, in_chans=3, embed_dim=60, depths=[6] * 4, num_heads=[6] * 4,
+    window_size=8, mlp_ratio=2, upscale=2, img_range=1.0, upsampler="pixelshuffledirect",
+    resi_connection="1conv",
+)  # fmt: skip
+GEMM_SIDE = 2048
+
+INTRODUCTION = """# Benchmarks
+
+Written by one run of
+
+    OMP_WAIT_POLICY=PASSIVE python benchmarks/run.py --out docs
+
+which needs `pip install -e '.[dev]'`. What is compared takes turns within the run, after a turn to
+warm up; medians with the least and the largest time. CPUs only: no figure of a GPU has been taken.
+All figures are in [benchmarks.json](benchmarks.json).
+"""
+
+Times = dict[str, tuple[float, float, float]]  # name to median, least and largest, in seconds
 
 
-def measure(
-    functions: dict[str, Callable[[], Any]], repeats: int
-) -> dict[str, tuple[float, float, float]]:
-    """Median, least and largest time in seconds of functions that take turns."""
+class Report:
+    """Collects tables, ratios and their bars, and writes them."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, Times] = {}
+        self.curves: dict[str, dict[str, dict[int, float]]] = {}
+        self.bars: list[dict[str, Any]] = []
+        self.text: list[str] = []
+
+    def say(self, text: str = "") -> None:
+        print(text, flush=True)
+        self.text.append(text)
+
+    def table(self, title: str, times: Times) -> None:
+        """Times, and the ratio of each to the last row."""
+        self.tables[title] = times
+        self.say(f"\n### {title}\n\n| | median | least – largest | × the last row |")
+        self.say("| --- | --- | --- | --- |")
+        last = list(times.values())[-1][0]
+        for name, (median, least, largest) in times.items():
+            spread = f"{least * 1e3:.1f} – {largest * 1e3:.1f} ms"
+            self.say(f"| {name} | {median * 1e3:.1f} ms | {spread} | {median / last:.2f} |")
+
+    def bar(self, figure: str, value: float, at_least: float = 0.0, at_most: float = 0.0) -> None:
+        """A ratio, and what it should be."""
+        met = value >= at_least if at_least else value <= at_most
+        wanted = f"≥ {at_least:g}" if at_least else f"≤ {at_most:g}"
+        self.bars.append({"figure": figure, "value": value, "bar": wanted, "met": met})
+
+    def point(self, chart: str, curve: str, x: int, seconds: float) -> None:
+        self.curves.setdefault(chart, {}).setdefault(curve, {})[x] = seconds
+
+    def summary(self) -> str:
+        lines = ["| figure | measured | bar | met |", "| --- | --- | --- | --- |"]
+        for bar in self.bars:
+            met = "yes" if bar["met"] else "no"
+            lines.append(f"| {bar['figure']} | {bar['value']:.3g} | {bar['bar']} | {met} |")
+        return "\n".join(lines)
+
+    def write(self, folder: Path, machine: list[str]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        plot(self.curves, folder / "benchmarks.svg")
+        figures = {"machine": machine, "bars": self.bars, "seconds": self.tables}
+        figures["curves"] = self.curves
+        text = json.dumps(figures, indent=1, ensure_ascii=False)
+        (folder / "benchmarks.json").write_text(text + "\n")
+        page = [
+            INTRODUCTION,
+            *(f"- {line}" for line in machine),
+            "\n![time by tokens and by pixels](benchmarks.svg)\n",
+            self.summary(),
+            *self.text,
+        ]
+        (folder / "benchmarks.md").write_text("\n".join(page) + "\n")
+
+
+def plot(curves: dict[str, dict[str, dict[int, float]]], path: Path) -> None:
+    """Time by size, one chart for every group of curves."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(curves), figsize=(4.5 * len(curves), 3.6), squeeze=False)
+    for axis, (title, group) in zip(axes[0], curves.items(), strict=True):
+        for name, points in group.items():
+            axis.loglog(list(points), list(points.values()), marker="o", label=name)
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("pixels" if "eval" in title else "tokens")
+        axis.set_ylabel("seconds")
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path)
+
+
+def measure(functions: dict[str, Callable[[], Any]], repeats: int) -> Times:
+    """Median, least and largest time of functions that take turns, after one to warm up."""
     times: dict[str, list[float]] = {name: [] for name in functions}
     for turn in range(repeats + 1):
         for name, function in functions.items():
             start = time.perf_counter()
             function()
-            if turn:  # the first turn warms up
+            if turn:
                 times[name].append(time.perf_counter() - start)
     return {name: (statistics.median(t), min(t), max(t)) for name, t in times.items()}
 
 
-def table(title: str, results: dict[str, tuple[float, float, float]]) -> None:
-    """Prints times, and the ratio of each to the last row."""
-    print(f"\n### {title}\n\n| | median | least – largest | × the last row |")
-    print("| --- | --- | --- | --- |")
-    last = list(results.values())[-1][0]
-    for name, (median, least, largest) in results.items():
-        spread = f"{least * 1e3:.1f} – {largest * 1e3:.1f} ms"
-        print(f"| {name} | {median * 1e3:.1f} ms | {spread} | {median / last:.2f} |")
+@contextmanager
+def without_kernels() -> Iterator[None]:
+    """Runs everything on PyTorch's operators, as where the package was built without a compiler."""
+    with (
+        mock.patch.object(native, "AVAILABLE", False),
+        mock.patch.dict(operator.BACKENDS, clear=True, torch=operator.BACKENDS["torch"]),
+    ):
+        yield
+
+
+def product() -> Callable[[], Any]:
+    """The matrix product whose rate makes the floor."""
+    a, b = torch.randn(2, GEMM_SIDE, GEMM_SIDE)
+    return lambda: a @ b
+
+
+def count_macs(net: torch.nn.Module, x: torch.Tensor) -> float:
+    """Multiply–accumulates of matrix products, convolutions and attention; not of the scan."""
+
+    def attention(q: Any, k: Any, v: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
+        batch, heads, queries, depth = q
+        return 2 * 2 * batch * heads * queries * k[2] * depth
+
+    formulas = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention}
+    counter = FlopCounterMode(display=False, custom_mapping=formulas)
+    with torch.no_grad(), without_kernels(), counter:
+        net(x)
+    return counter.get_total_flops() / 2
 
 
 def scan_inputs(batch: int, channels: int, d_state: int, length: int) -> list[torch.Tensor]:
@@ -69,93 +186,268 @@ def scan_inputs(batch: int, channels: int, d_state: int, length: int) -> list[to
     return [u, delta, -torch.rand(channels, d_state) * 4, B, C, torch.ones(channels)]
 
 
-def scans(quick: bool) -> None:
-    """The scan by every backend, forward and forward + backward."""
-    names = [name for name, reason in available_backends("cpu").items() if reason is None]
-    names = [*[n for n in ("reference", "torch") if n in names], *[n for n in names if n == "cpp"]]
-    for backward, length in ((False, 16384), (True, 4096)):
-        length = length // 8 if quick else length
-        inputs = [x.requires_grad_(backward) for x in scan_inputs(1, 48, 8, length)]
-
-        def run(name: str, inputs: list[torch.Tensor] = inputs, backward: bool = backward) -> None:
-            y = selective_scan_tokens(*inputs, backend=name)
-            if backward:
-                y.sum().backward()
-
+def scans(report: Report, quick: bool) -> None:
+    """The scan by every backend, forward and forward + backward, over lengths."""
+    lengths = [512, 2048] if quick else [4096, 16384, 65536, 262144]
+    names = ["torch", "cpp"] if native.AVAILABLE else ["torch"]
+    for backward in (False, True):
         kind = "forward + backward" if backward else "forward"
-        functions = {name: lambda name=name, run=run: run(name) for name in names}
-        table(f"Scan, {kind}, (1, 48, 8, {length})", measure(functions, 3))
+        # The reference takes minutes beyond these.
+        longest = lengths[0] if backward else lengths[1]
+        for length in lengths:
+            inputs = [x.requires_grad_(backward) for x in scan_inputs(1, 48, 8, length)]
+
+            def run(name: str, inputs: list[torch.Tensor] = inputs) -> None:
+                y = selective_scan_tokens(*inputs, backend=name)
+                if y.requires_grad:
+                    y.sum().backward()
+
+            compared = ["reference", *names] if length <= longest else names
+            functions = {name: lambda name=name, run=run: run(name) for name in compared}
+            times = measure(functions, 3 if length <= longest else 5)
+            report.table(f"Scan, {kind}, (1, 48, 8, {length})", times)
+            for name, (median, *_) in times.items():
+                report.point(f"Scan, {kind}", name, length, median)
+            if length == longest and native.AVAILABLE:
+                report.bar(
+                    f"scan {kind}, (1, 48, 8, {length}): reference / C++",
+                    times["reference"][0] / times["cpp"][0],
+                    at_least=50 if backward else 100,
+                )
 
 
-@contextmanager
-def without_kernels() -> Iterator[None]:
-    """Runs everything on PyTorch's operators, as where the package was built without a compiler."""
-    from basicsr_mambair.ops.selective_scan import operator
-
-    with (
-        mock.patch.object(native, "AVAILABLE", False),
-        mock.patch.dict(operator.BACKENDS, clear=True, torch=operator.BACKENDS["torch"]),
-    ):
-        yield
-
-
-def attention(quick: bool) -> None:
-    """Window attention of one layer of the light network at 128×128."""
+def attention(report: Report, quick: bool) -> None:
+    """Window attention of one layer of the light network."""
     torch.manual_seed(0)
     side = 64 if quick else 128
     qkv, bias = torch.randn(1, side, side, 144), torch.randn(4, 256, 256)
+    leaves = [x.clone().requires_grad_() for x in (qkv, bias)]
 
-    def torch_operators() -> None:
+    def on_torch(run: Callable[[], Any]) -> None:
         with without_kernels():
+            run()
+
+    def forward() -> None:
+        with torch.no_grad():
             window_attention.window_attention(qkv, bias, 16, 8)
 
+    def both() -> None:
+        window_attention.window_attention(*leaves, 16, 8).sum().backward()
+
+    for kind, run in (("forward", forward), ("forward + backward", both)):
+        functions = {"PyTorch's operators": lambda run=run: on_torch(run)}
+        if native.AVAILABLE:
+            functions["C++"] = run
+        times = measure(functions, 7)
+        report.table(f"Shifted window attention, {side}×{side}, 4 heads × 12, {kind}", times)
+
+
+def light_network(report: Report, quick: bool) -> None:
+    """The light network beside its floor, PyTorch's operators, SwinIR-light and the reference."""
+    from spandrel.architectures.SwinIR import SwinIR
+
+    side = 64 if quick else 128
+    net = MambaIRv2Light(**LIGHT).eval()
+    reference = MambaIRv2Light(**LIGHT, scan_backend="reference").eval()
+    swinir = SwinIR(**SWINIR_LIGHT).eval()
+    x = torch.rand(1, 3, side, side)
+
+    def on_torch() -> None:
+        with without_kernels():
+            net(x)
+
+    def by_reference() -> None:
+        with mock.patch.object(native, "AVAILABLE", False):
+            reference(x)
+
     functions = {
-        "PyTorch's fused attention": torch_operators,
-        "C++": lambda: window_attention.window_attention(qkv, bias, 16, 8),
+        "SwinIR-light of spandrel": lambda: swinir(x),
+        "PyTorch's operators": on_torch,
+        f"product of {GEMM_SIDE}³": product(),
+        "ours": lambda: net(x),
     }
     with torch.no_grad():
-        table(f"Shifted window attention, {side}×{side}, 4 heads × 12", measure(functions, 7))
+        slow = measure({"reference scan, PyTorch's operators": by_reference}, 1)
+        times = measure(functions, 3 if quick else 9)
+    rate = GEMM_SIDE**3 / times.pop(f"product of {GEMM_SIDE}³")[0]
+    times = slow | times
+    report.table(f"MambaIRv2Light ×2, {side}×{side}, eval", times)
+    ours = times["ours"][0]
+    size = f"light ×2, {side}×{side}"
+    report.bar(f"{size}, eval: time / GEMM floor", floor(report, net, x, rate, ours), at_most=3.0)
+    swin = times["SwinIR-light of spandrel"][0]
+    report.bar(f"{size}: SwinIR-light / ours", swin / ours, at_least=2.0)
+    slower = times["PyTorch's operators"][0] / ours
+    report.bar(f"{size}: without C++ / with", slower, at_most=2.5)
 
 
-def networks(quick: bool) -> None:
-    """Networks in eval mode beside the matrix products they cannot do without."""
-    sides = {"light": 64 if quick else 128, "base": 32 if quick else 64}
-    nets = {"light": MambaIRv2Light(**LIGHT).eval(), "base": MambaIRv2(**BASE).eval()}
-    for kind, net in nets.items():
-        side = sides[kind]
-        x = torch.rand(1, 3, side, side)
+def base_network(report: Report, quick: bool) -> None:
+    """The base network beside its floor and PyTorch's operators."""
+    side = 32 if quick else 64
+    net = MambaIRv2(**BASE).eval()
+    x = torch.rand(1, 3, side, side)
 
-        def on_torch(net: torch.nn.Module = net, x: torch.Tensor = x) -> None:
-            with without_kernels():
-                net(x)
+    def on_torch() -> None:
+        with without_kernels():
+            net(x)
 
-        functions = {"PyTorch's operators": on_torch, "C++ kernels": lambda net=net, x=x: net(x)}
-        a, b = torch.randn(2, 2048, 2048)
-        functions["one product of 2048³"] = lambda a=a, b=b: a @ b
+    functions = {
+        "PyTorch's operators": on_torch,
+        f"product of {GEMM_SIDE}³": product(),
+        "ours": lambda: net(x),
+    }
+    with torch.no_grad():
+        times = measure(functions, 3 if quick else 5)
+    rate = GEMM_SIDE**3 / times.pop(f"product of {GEMM_SIDE}³")[0]
+    report.table(f"MambaIRv2 (B) ×2, {side}×{side}, eval", times)
+    ratio = floor(report, net, x, rate, times["ours"][0])
+    report.bar(f"base ×2, {side}×{side}, eval: time / GEMM floor", ratio, at_most=2.0)
+
+
+def floor(
+    report: Report, net: torch.nn.Module, x: torch.Tensor, rate: float, seconds: float
+) -> float:
+    """Says how far a time is from that of the products alone, and returns the ratio."""
+    macs = count_macs(net, x)
+    report.say(
+        f"\nIts {macs / 1e9:.2f} GMACs of products and convolutions would take "
+        f"{macs / rate * 1e3:.0f} ms at the {2 * rate / 1e9:.0f} GFLOP/s measured in between."
+    )
+    return seconds / (macs / rate)
+
+
+def scaling(report: Report, quick: bool) -> None:
+    """Time by pixels, and peak memory."""
+    sides = [32, 64] if quick else [64, 128, 256]
+    net = MambaIRv2Light(**LIGHT).eval()
+    inputs = {side: torch.rand(1, 3, side, side) for side in sides}
+    with torch.no_grad():
+        times = measure({f"{side}×{side}": lambda x=x: net(x) for side, x in inputs.items()}, 5)
+    report.table("MambaIRv2Light ×2 by size, eval", times)
+    for side in sides:
+        report.point("MambaIRv2Light ×2, eval", "C++", side**2, times[f"{side}×{side}"][0])
+    large, small = (times[f"{side}×{side}"][0] for side in (sides[-1], sides[-2]))
+    report.bar(f"light ×2: time at {sides[-1]}² / time at {sides[-2]}²", large / small, at_most=4.4)
+    side = 128 if quick else 512
+    peak = peak_memory("eval", side) / 2**30
+    report.say(f"\nOne eval of {side}×{side}: {peak:.2f} GiB above the loaded network at its peak.")
+    report.bar(f"light ×2, {side}×{side} eval: peak memory in GiB", peak, at_most=1.2)
+
+
+def training(report: Report, quick: bool) -> None:
+    """A training step beside the eval of its batch, with and without checkpointing."""
+    side = 32 if quick else 64
+    x = torch.rand(4, 3, side, side)
+    nets = {name: training_network(checkpoint) for name, checkpoint in CHECKPOINTING.items()}
+    plain = nets["training step"]
+
+    def evaluate() -> None:
+        plain.eval()
         with torch.no_grad():
-            results = measure(functions, 3 if quick else 5)
-        rate = 2048**3 / results.pop("one product of 2048³")[0]
-        table(f"{type(net).__name__} ({kind}) ×2, {side}×{side}, eval", results)
-        if kind == "light":
-            floor = LIGHT_GMACS_64 * 1e9 * (side / 64) ** 2 / rate
-            ratio = results["C++ kernels"][0] / floor
-            print(
-                f"\nGEMM floor at the {2 * rate / 1e9:.0f} GFLOP/s measured between: "
-                f"{floor * 1e3:.0f} ms; C++ kernels / floor = {ratio:.2f}"
-            )
+            plain(x)
+        plain.train()
+
+    functions = {name: lambda net=net: training_step(net, x) for name, net in nets.items()}
+    times = measure({**functions, "eval of the batch": evaluate}, 3 if quick else 7)
+    report.table(f"MambaIRv2Light ×2, batch of 4, {side}×{side}", times)
+    step, checkpointed, evaluated = (median for median, *_ in times.values())
+    report.bar(
+        f"light ×2, batch of 4, {side}×{side}: training step / eval", step / evaluated, at_most=3.5
+    )
+    off, on = (peak_memory(name, side) for name in CHECKPOINTING)
+    report.say(f"\nPeak memory above the loaded network: {off / 2**20:.0f} MiB, with checkpointing")
+    report.say(f"{on / 2**20:.0f} MiB.")
+    report.bar("that step: peak memory, checkpointing on / off", on / off, at_most=0.5)
+    report.bar("that step: time, checkpointing on / off", checkpointed / step, at_most=1.4)
+
+
+CHECKPOINTING = {"training step": False, "with activation checkpointing": True}
+
+
+def training_network(use_checkpoint: bool) -> torch.nn.Module:
+    return MambaIRv2Light(**LIGHT, use_checkpoint=use_checkpoint).train()
+
+
+def training_step(net: torch.nn.Module, x: torch.Tensor) -> None:
+    net(x).abs().mean().backward()
+    net.zero_grad()
+
+
+def peak_memory(case: str, side: int) -> int:
+    """Bytes above the loaded network at the peak of a case, in a process of its own."""
+    command = [sys.executable, __file__, "--peak", case, "--side", str(side)]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def print_peak(case: str, side: int) -> None:
+    """The other side of :func:`peak_memory`, by the kernel's high-water mark (Linux)."""
+    keep_freed_memory()
+    net = (
+        MambaIRv2Light(**LIGHT).eval() if case == "eval" else training_network(CHECKPOINTING[case])
+    )
+    x = torch.rand(1 if case == "eval" else 4, 3, side, side)
+
+    def run(x: torch.Tensor) -> None:
+        if case == "eval":
+            with torch.no_grad():
+                net(x)
+        else:
+            training_step(net, x)
+
+    run(x[:1, :, :16, :16])  # threads and workspaces are not the network's
+    before = status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # forget the mark
+    run(x)
+    print(status("VmHWM") - before)
+
+
+def status(key: str) -> int:
+    line = next(x for x in Path("/proc/self/status").read_text().splitlines() if key in x)
+    return int(line.split()[1]) * 1024
+
+
+def describe_machine() -> list[str]:
+    """What the figures belong to."""
+    names = [x for x in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in x]
+    return [
+        f"{datetime.date.today():%d %B %Y}; {names[0].partition(':')[2].strip()}, "
+        f"{os.cpu_count()} cores; {platform.system()} {platform.machine()}",
+        f"Python {platform.python_version()}, torch {torch.__version__}, "
+        f"{torch.get_num_threads()} threads, float32; C++ kernels: {native.describe()}",
+        f"load average at the start {os.getloadavg()[0]:.2f}, "
+        f"OMP_WAIT_POLICY={os.environ.get('OMP_WAIT_POLICY', '')}",
+    ]
+
+
+SECTIONS = {
+    "scans": scans,
+    "attention": attention,
+    "light": light_network,
+    "base": base_network,
+    "scaling": scaling,
+    "training": training,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="smaller sizes, to see that it runs")
-    quick = parser.parse_args().quick
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}")
-    print(f"C++ kernels: {native.describe()}; load {os.getloadavg()[0]:.2f}")
-    print(f"OMP_WAIT_POLICY={os.environ.get('OMP_WAIT_POLICY', '')}")
-    scans(quick)
-    if native.AVAILABLE:
-        attention(quick)
-    networks(quick)
+    parser.add_argument("--only", choices=SECTIONS, action="append", help="only these sections")
+    parser.add_argument("--out", type=Path, help="folder for benchmarks.md, .json and .svg")
+    parser.add_argument("--peak", help=argparse.SUPPRESS)
+    parser.add_argument("--side", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.peak:
+        print_peak(arguments.peak, arguments.side)
+        return
+    keep_freed_memory()  # as the commands do
+    report, machine = Report(), describe_machine()
+    print("\n".join(machine))
+    for name in arguments.only or SECTIONS:
+        SECTIONS[name](report, arguments.quick)
+    print("\n" + report.summary())
+    if arguments.out:
+        report.write(arguments.out, machine)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -44,6 +46,7 @@ class WindowAttention(nn.Module):
         )
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
         self.proj = nn.Linear(dim, dim)
+        self._kept_bias: tuple[Any, Tensor] | None = None
 
     def forward(self, qkv: Tensor, index: Tensor, shift: int, residual: Residual) -> Tensor:
         """Attends within the windows of a map.
@@ -57,8 +60,25 @@ class WindowAttention(nn.Module):
         Returns:
             ``(B, H, W, C)``.
         """
-        tokens = self.window_size**2
-        bias = self.relative_position_bias_table[index.flatten()]
-        bias = bias.view(tokens, tokens, self.num_heads).permute(2, 0, 1).contiguous()
-        y = window_attention(qkv, bias, self.window_size, shift)
+        y = window_attention(qkv, self._bias(index), self.window_size, shift)
         return dense(y, self.proj, residual=residual)
+
+    def _bias(self, index: Tensor) -> Tensor:
+        """The bias of every pair of tokens ``(heads, w², w²)``; kept until the table changes."""
+        table = self.relative_position_bias_table
+        keep = not (
+            torch.is_grad_enabled() or torch.compiler.is_compiling() or table.is_inference()
+        )
+        state = (table.data_ptr(), table._version, table.dtype, table.device) if keep else None
+        if keep and self._kept_bias is not None and self._kept_bias[0] == state:
+            return self._kept_bias[1]
+        tokens = self.window_size**2
+        bias = table[index.flatten()].view(tokens, tokens, self.num_heads)
+        bias = bias.permute(2, 0, 1).contiguous()
+        if keep:
+            self._kept_bias = (state, bias)
+        return bias
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles leave out what can be made again."""
+        return {**self.__dict__, "_kept_bias": None}

@@ -16,6 +16,7 @@ from basicsr_mambair.cli.train import train
 from basicsr_mambair.config import OptionError
 from basicsr_mambair.data.pictures import PictureError
 from basicsr_mambair.ops.selective_scan import BackendUnavailableError
+from basicsr_mambair.utils.memory import keep_freed_memory
 
 # What a user can mend is told without a traceback.
 _USER_ERRORS = (
@@ -48,6 +49,7 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         warnings.formatwarning = _format_warning
+        keep_freed_memory()
         try:
             return super().invoke(ctx)
         except _USER_ERRORS as error:

@@ -144,8 +144,9 @@ def _prepare(
     channels //= 3
     heads, tokens, _ = bias.shape
     padded = -(-tokens // library.mambair_token_multiple()) * library.mambair_token_multiple()
-    padded_bias = torch.full((heads, tokens, padded), _PADDING)
-    padded_bias[..., :tokens] = bias * math.log2(math.e)
+    padded_bias = (bias.float() * math.log2(math.e)).contiguous()
+    if padded > tokens:
+        padded_bias = F.pad(padded_bias, (0, padded - tokens), value=_PADDING)
     arguments = native.AttentionArguments(
         batch, height, width, channels, heads, window_size, shift, padded,
         native.address(qkv), native.address(padded_bias), scale=(channels // heads) ** -0.5,

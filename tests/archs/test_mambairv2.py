@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from basicsr_mambair.archs import MambaIRv2, MambaIRv2Light
 from basicsr_mambair.archs.attentive_ssm import SelectiveScan
 from basicsr_mambair.archs.mambairv2_blocks import AttentiveBlock
 from basicsr_mambair.archs.warm_start import start_at_bicubic
+from basicsr_mambair.archs.window_attention import WindowAttention
 from basicsr_mambair.data.degradations import imresize
 from tests.conftest import photograph, tiny_network
 
@@ -296,3 +298,22 @@ def test_compile_and_export(kind: str, routing: str) -> None:
         exported = torch.export.export(net, (x,), dynamic_shapes=(dynamic,)).module()
         for size in (x, other):
             torch.testing.assert_close(exported(size), net(size), atol=1e-5, rtol=0)
+
+
+def test_position_biases_follow_their_table() -> None:
+    net = build(routing="argmax").eval()
+    x = torch.rand(1, 3, 8, 8)
+    with torch.no_grad():
+        before = net(x)
+        assert torch.equal(net(x), before)
+        for module in net.modules():
+            if isinstance(module, WindowAttention):
+                assert module._kept_bias is not None
+                module.relative_position_bias_table.normal_()
+        after = net(x)
+        assert not torch.equal(after, before)
+        copied = copy.deepcopy(net)
+        assert all(getattr(module, "_kept_bias", None) is None for module in copied.modules())
+        assert torch.equal(copied(x), after)
+        copied.load_state_dict(build().state_dict())
+        assert not torch.equal(copied(x), after)

@@ -1,7 +1,7 @@
 // A linear layer with what stands around it: normalisation or a gate before it, GELU and residuals
 // after it. A task is a block of tokens, which passes through all of it in cache.
 
-// gelu(x) = x (1 + erf(x / sqrt(2))) / 2, erf by equation 7.1.26 of Abramowitz & Stegun (to 1.5e-7).
+// gelu(x) = x (1 + erf(x / sqrt(2))) / 2 to 1e-6, with erf by equation 7.1.26 of Abramowitz & Stegun.
 INLINE vf gelu(vf x) {
   const vf z = maximum(x, 0.0f - x) * 0.70710678118654752f;
   const vf t = 1.0f / (1.0f + 0.3275911f * z);
