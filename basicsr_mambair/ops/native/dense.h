@@ -14,59 +14,69 @@ INLINE vf gelu(vf x) {
   return maximum(x, splat(0.0f)) - 0.5f * maximum(x, 0.0f - x) * tail;
 }
 
-// Mean 0 and variance 1 over a token's channels, then weight and bias (LayerNorm).
-INLINE void normalise(float *x, const float *weight, const float *bias, float eps, int channels) {
+// Mean 0 and variance 1 over a token's channels, then weight and bias (LayerNorm). `x` has room for
+// whole vectors.
+INLINE void normalise(float *RESTRICT x, const float *RESTRICT weight, const float *RESTRICT bias,
+                      float eps, int channels) {
+  const int wide = (channels + LANES - 1) / LANES * LANES;
+  for (int i = channels; i < wide; ++i) x[i] = 0.0f;
   vf total = splat(0.0f);
-  for (int i = 0; i < channels; i += LANES)
-    total += load_part(x + i, channels - i < LANES ? channels - i : LANES);
+  for (int i = 0; i < wide; i += LANES) total += load(x + i);
   const float mean = sum(total) / channels;
-  float squares = 0.0f;
-  vf square = splat(0.0f);
-  int i = 0;
-  for (; i + LANES <= channels; i += LANES) {
+  for (int i = channels; i < wide; ++i) x[i] = mean;  // adds nothing to the variance
+  vf squares = splat(0.0f);
+  for (int i = 0; i < wide; i += LANES) {
     const vf centred = load(x + i) - mean;
-    square += centred * centred;
+    squares += centred * centred;
   }
-  for (; i < channels; ++i) squares += (x[i] - mean) * (x[i] - mean);
-  const float factor = 1.0f / std::sqrt((sum(square) + squares) / channels + eps);
-  for (int k = 0; k < channels; ++k) x[k] = (x[k] - mean) * factor * weight[k] + bias[k];
+  const float factor = 1.0f / std::sqrt(sum(squares) / channels + eps);
+  for (int i = 0; i < channels; ++i) x[i] = (x[i] - mean) * factor * weight[i] + bias[i];
+}
+
+// Plain loops, which compilers turn into vectors.
+INLINE void copy_row(float *RESTRICT to, const float *RESTRICT from, int count) {
+  for (int i = 0; i < count; ++i) to[i] = from[i];
+}
+INLINE void multiply_row(float *RESTRICT to, const float *RESTRICT by, int count) {
+  for (int i = 0; i < count; ++i) to[i] *= by[i];
+}
+INLINE void add_row(float *RESTRICT to, const float *RESTRICT what, int count) {
+  for (int i = 0; i < count; ++i) to[i] += what[i];
+}
+INLINE void add_scaled_row(float *RESTRICT to, const float *RESTRICT what, const float *RESTRICT scale,
+                           int count) {
+  for (int i = 0; i < count; ++i) to[i] += what[i] * scale[i];
 }
 
 static void run_dense(const void *context, int64_t task) {
   const DenseArguments &s = *(const DenseArguments *)context;
   const int64_t begin = task * DENSE_BLOCK;
-  const int tokens = (int)(s.tokens - begin < DENSE_BLOCK ? s.tokens - begin : DENSE_BLOCK);
+  const int64_t end = begin + DENSE_BLOCK < s.tokens ? begin + DENSE_BLOCK : s.tokens;
   const int in = (int)s.in, out = (int)s.out;
-  const int64_t wide = s.wide;
-  float *a = thread_scratch((size_t)(DENSE_BLOCK + ROWS) * in + ROWS * wide);
-  float *y = a + (DENSE_BLOCK + ROWS) * in;
-
+  const int64_t wide = s.wide, stride = (in + LANES - 1) / LANES * LANES;
+  float *a = thread_scratch((size_t)ROWS * (stride + wide));  // [row][stride]
+  float *y = a + ROWS * stride;                               // [row][wide]
+  for (int64_t i = 0; i < ROWS * stride; ++i) a[i] = 0.0f;
   const float *bias[ROWS];
   for (int r = 0; r < ROWS; ++r) bias[r] = s.bias;
-  for (int first = 0; first < tokens; first += ROWS) {
-    const int rows = tokens - first < ROWS ? tokens - first : ROWS;
+
+  for (int64_t first = begin; first < end; first += ROWS) {
+    const int rows = (int)(end - first < ROWS ? end - first : ROWS);
     for (int r = 0; r < rows; ++r) {
-      const float *from = s.x + (begin + first + r) * s.x_token;
-      float *row = a + r * in;
-      memcpy(row, from, in * sizeof(float));
-      if (s.times) {
-        const float *times = s.times + (begin + first + r) * s.times_token;
-        for (int i = 0; i < in; ++i) row[i] *= times[i];
-      }
+      float *row = a + r * stride;
+      copy_row(row, s.x + (first + r) * s.x_token, in);
+      if (s.times) multiply_row(row, s.times + (first + r) * s.times_token, in);
       if (s.norm_weight) normalise(row, s.norm_weight, s.norm_bias, s.eps, in);
     }
-    for (int64_t i = (int64_t)rows * in; i < (int64_t)ROWS * in; ++i) a[i] = 0.0f;
-    multiply_rows<0>(y, a, s.weight, bias, nullptr, wide, in, in);
+    multiply_rows<0>(y, a, s.weight, bias, nullptr, wide, in, stride);
+    if (s.gelu)
+      for (int64_t i = 0; i < rows * wide; i += LANES) store(y + i, gelu(load(y + i)));
     for (int r = 0; r < rows; ++r) {
-      const int64_t at = (begin + first + r) * s.out;
-      for (int i = 0; i < out; i += LANES) {
-        const int count = out - i < LANES ? out - i : LANES;
-        vf value = load(y + r * wide + i);
-        if (s.gelu) value = gelu(value);
-        if (s.residual) value += load_part(s.residual + at + i, count);
-        if (s.second) value += load_part(s.second + at + i, count) * load_part(s.scale + i, count);
-        store_part(s.y + at + i, value, count);
-      }
+      const int64_t at = (first + r) * s.out;
+      float *row = y + r * wide;
+      if (s.residual) add_row(row, s.residual + at, out);
+      if (s.second) add_scaled_row(row, s.second + at, s.scale, out);
+      copy_row(s.y + at, row, out);
     }
   }
 }
