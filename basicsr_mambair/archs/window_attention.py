@@ -46,7 +46,7 @@ class WindowAttention(nn.Module):
         )
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
         self.proj = nn.Linear(dim, dim)
-        self._kept_bias: tuple[Any, Tensor] | None = None
+        self._kept_bias: tuple[Tensor, Tensor] | None = None
 
     def forward(self, qkv: Tensor, index: Tensor, shift: int, residual: Residual) -> Tensor:
         """Attends within the windows of a map.
@@ -64,19 +64,19 @@ class WindowAttention(nn.Module):
         return dense(y, self.proj, residual=residual)
 
     def _bias(self, index: Tensor) -> Tensor:
-        """The bias of every pair of tokens ``(heads, w², w²)``; kept until the table changes."""
+        """The bias of every pair of tokens ``(heads, w², w²)``; on CPUs kept for the next pass."""
         table = self.relative_position_bias_table
-        keep = not (
-            torch.is_grad_enabled() or torch.compiler.is_compiling() or table.is_inference()
+        keep = table.device.type == "cpu" and not (
+            torch.is_grad_enabled() or torch.compiler.is_compiling()
         )
-        state = (table.data_ptr(), table._version, table.dtype, table.device) if keep else None
-        if keep and self._kept_bias is not None and self._kept_bias[0] == state:
+        # By value: BasicSR's EMA writes through ``.data``, which leaves no trace in the version.
+        if keep and self._kept_bias is not None and torch.equal(self._kept_bias[0], table):
             return self._kept_bias[1]
         tokens = self.window_size**2
         bias = table[index.flatten()].view(tokens, tokens, self.num_heads)
         bias = bias.permute(2, 0, 1).contiguous()
         if keep:
-            self._kept_bias = (state, bias)
+            self._kept_bias = (table.detach().clone(), bias)
         return bias
 
     def __getstate__(self) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def dense(
     Returns:
         ``(…, out)``.
     """
-    if _native_can_run(x, layer, times, residual):
+    if _native_can_run(x, layer, times, norm, residual):
         weight = layer.weight.flatten(1)
         norms = (norm.weight, norm.bias, norm.eps) if norm is not None else (None, None, 0.0)
         added = residual or (None, None, None)
@@ -75,16 +75,28 @@ def dense(
     return y
 
 
-def _native_can_run(x: Tensor, layer: Any, times: Tensor | None, residual: Residual | None) -> bool:
+def _native_can_run(
+    x: Tensor,
+    layer: Any,
+    times: Tensor | None,
+    norm: nn.LayerNorm | None,
+    residual: Residual | None,
+) -> bool:
     """On a CPU, in float32, without gradients, and where nobody has put something in between."""
     if not native.AVAILABLE or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
         return False
-    if type(layer) not in (nn.Linear, nn.Conv2d) or layer._forward_hooks:
+    if type(layer) not in (nn.Linear, nn.Conv2d) or _has_hooks(layer):
+        return False
+    if norm is not None and (norm.weight is None or norm.bias is None or _has_hooks(norm)):
         return False
     return all(
         tensor is None or (tensor.device.type == "cpu" and tensor.dtype == torch.float32)
-        for tensor in (x, layer.weight, times, *(residual or ()))
+        for tensor in (x, layer.weight, times, norm and norm.weight, *(residual or ()))
     )
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 @torch.library.custom_op(
@@ -137,13 +149,23 @@ def _(x: Tensor, weight: Tensor, *_: object) -> Tensor:
 
 def _tokens(x: Tensor) -> Tensor:
     """``x``, or a copy, whose tokens are contiguous and lie at a constant distance."""
-    size = 1
+    if x.is_contiguous() or x.stride(-1) != 1:
+        return x.contiguous()
+    size, step = 1, None
     for n, stride in zip(x.shape[-2::-1], x.stride()[-2::-1], strict=True):
-        if n > 1 and stride != size * x.stride(-2):
+        if n == 1:  # its stride means nothing
+            continue
+        step = stride if step is None else step
+        if stride != size * step:
             return x.contiguous()
         size *= n
-    return x if x.stride(-1) == 1 else x.contiguous()
+    return x
 
 
 def _stride(x: Tensor) -> int:
-    return x.stride(-2) if x.ndim > 1 else x.shape[-1]
+    """Distance between the tokens of what :func:`_tokens` returns."""
+    if x.is_contiguous():
+        return x.shape[-1]
+    return next(
+        stride for n, stride in zip(x.shape[-2::-1], x.stride()[-2::-1], strict=True) if n > 1
+    )

@@ -80,6 +80,22 @@ def test_halves_and_permuted_maps_need_no_copy_of_the_caller() -> None:
         torch.testing.assert_close(actual, expected)
 
 
+def test_axes_of_one_have_no_stride() -> None:
+    layer = nn.Linear(8, 5)
+    for x in (torch.randn(4, 8, 1).transpose(1, 2), torch.randn(3, 4, 8)[1:2].permute(1, 0, 2)):
+        expected = dense(x, layer)
+        with torch.no_grad():
+            torch.testing.assert_close(dense(x, layer), expected)
+
+
+@pytest.mark.parametrize("options", [{"bias": False}, {"elementwise_affine": False}])
+def test_norms_without_parameters(options: dict[str, bool]) -> None:
+    layer, norm, x = nn.Linear(8, 5), nn.LayerNorm(8, **options), torch.randn(3, 8)
+    expected = dense(x, layer, norm=norm)
+    with torch.no_grad():
+        torch.testing.assert_close(dense(x, layer, norm=norm), expected)
+
+
 def test_a_convolution_of_one_pixel_is_a_linear_layer() -> None:
     layer = nn.Conv2d(8, 5, 1)
     x = torch.randn(2, 6, 7, 8)

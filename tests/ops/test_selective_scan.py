@@ -17,7 +17,7 @@ from basicsr_mambair.ops.selective_scan import (
     select_automatic,
 )
 from basicsr_mambair.ops.selective_scan.backend import ScanBackend, ScanRequest, select_backend
-from basicsr_mambair.ops.selective_scan.operator import scan
+from basicsr_mambair.ops.selective_scan.operator import scan, scan_backward
 from tests.conftest import GOLDEN
 
 ARGUMENTS = ("u", "delta", "A", "B", "C", "D", "delta_bias")
@@ -181,6 +181,18 @@ def test_operator_is_well_behaved(name: str, backend: str) -> None:
         torch.library.opcheck(scan, (u, delta, A, B, C, *optional, backend, True))
     no_grad = [x.detach() for x in (u, delta, A, B, C, D, bias)]
     torch.library.opcheck(scan, (*no_grad, backend, False))
+
+
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "reference"])
+@pytest.mark.parametrize("name", ["small", "groups"])
+def test_results_lie_in_memory_as_compilers_are_told(name: str, backend: str) -> None:
+    case = golden_case(name)
+    inputs = [case["u"].mT, case["delta"].mT, case["A"]]
+    inputs += [case["B"].permute(0, 3, 1, 2), case["C"].permute(0, 3, 1, 2)]
+    inputs += [case["D"], case["delta_bias"]]
+    y, saved = scan(*inputs, backend, True)
+    gradients = scan_backward(torch.ones_like(y), saved, *inputs, backend)
+    assert all(x.is_contiguous() for x in (y, saved, *gradients))
 
 
 class _Broken(ScanBackend):

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from basicsr_mambair.ops import selective_scan, selective_scan_tokens
-from basicsr_mambair.ops.selective_scan import available_backends
+from basicsr_mambair.ops.selective_scan import available_backends, triton_scan
 from basicsr_mambair.ops.selective_scan.backend import ScanRequest, select_backend
 from basicsr_mambair.ops.selective_scan.operator import BACKENDS
 from tests.conftest import ROOT
@@ -121,6 +121,22 @@ def test_order_of_automatic_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     assert order("mps", without) == ["torch"]
     assert order("cpu", without)[-1] == "torch"
     assert "triton" not in order("cpu", without)
+
+
+def test_results_lie_in_memory_as_compilers_are_told(whole_rows: None) -> None:
+    common.test_results_lie_in_memory_as_compilers_are_told("groups", "triton")
+
+
+def test_machines_that_triton_cannot_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    triton_scan._device_reason.cache_clear()
+    monkeypatch.setattr(triton_scan.shutil, "which", lambda name: None)
+    assert "C compiler" in str(BACKENDS["triton"].unavailable_reason(ScanRequest("xpu")))
+    triton_scan._device_reason.cache_clear()
+    monkeypatch.undo()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (6, 1))
+    assert "capability 7.0" in str(BACKENDS["triton"].unavailable_reason(ScanRequest("cuda")))
+    triton_scan._device_reason.cache_clear()
 
 
 def test_reasons(monkeypatch: pytest.MonkeyPatch) -> None:

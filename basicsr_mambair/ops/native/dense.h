@@ -3,7 +3,8 @@
 
 // gelu(x) = x (1 + erf(x / sqrt(2))) / 2 to 1e-6, with erf by equation 7.1.26 of Abramowitz & Stegun.
 INLINE vf gelu(vf x) {
-  const vf z = maximum(x, 0.0f - x) * 0.70710678118654752f;
+  const vf magnitude = minimum(maximum(x, 0.0f - x), splat(1e4f));  // beyond, the tail is 0
+  const vf z = magnitude * 0.70710678118654752f;
   const vf t = 1.0f / (1.0f + 0.3275911f * z);
   vf p = splat(1.061405429f);
   p = p * t - 1.453152027f;
@@ -11,7 +12,7 @@ INLINE vf gelu(vf x) {
   p = p * t - 0.284496736f;
   p = p * t + 0.254829592f;
   const vf tail = p * t * exp2_approx(z * z * -LOG2_E);  // 1 - erf(z)
-  return maximum(x, splat(0.0f)) - 0.5f * maximum(x, 0.0f - x) * tail;
+  return maximum(x, splat(0.0f)) - 0.5f * magnitude * tail;
 }
 
 // Mean 0 and variance 1 over a token's channels, then weight and bias (LayerNorm). `x` has room for

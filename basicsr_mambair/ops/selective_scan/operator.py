@@ -33,9 +33,11 @@ BACKENDS: dict[str, ScanBackend] = {
 _INPUTS = "Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? delta_bias"
 
 
-def _choose(backend: str, inputs: ScanInputs) -> ScanBackend:
+def _choose(backend: str, inputs: ScanInputs, in_operator: bool = True) -> ScanBackend:
+    """The backend to run; ``in_operator``: of those only that take part in the operator."""
     inputs.validate()
-    return select_backend(BACKENDS, backend, inputs.request)
+    candidates = {k: v for k, v in BACKENDS.items() if v.in_operator or not in_operator}
+    return select_backend(candidates, backend, inputs.request)
 
 
 @torch.library.custom_op(
@@ -50,7 +52,7 @@ def scan(*arguments: Any) -> tuple[Tensor, Tensor]:
     # The computation has the dtypes it names, whatever the caller's autocast says.
     with torch.autocast(inputs.u.device.type, enabled=False):
         y, saved = _choose(backend, inputs).forward(inputs, keep)
-    return y.to(inputs.u.dtype), saved
+    return y.to(inputs.u.dtype).contiguous(), saved
 
 
 @scan.register_fake
@@ -75,7 +77,9 @@ def scan_backward(grad_y: Tensor, saved: Tensor, *arguments: Any) -> tuple[Tenso
     with torch.autocast(inputs.u.device.type, enabled=False):
         gradients = _choose(backend, inputs).backward(inputs, saved, grad_y)
     return tuple(
-        grad_y.new_empty(0) if tensor is None or gradient is None else gradient.to(tensor.dtype)
+        grad_y.new_empty(0)
+        if tensor is None or gradient is None
+        else gradient.to(tensor.dtype).contiguous()  # as the fake implementation says
         for tensor, gradient in zip(inputs, gradients, strict=True)
     )
 
@@ -106,7 +110,8 @@ def differentiable_scan(inputs: ScanInputs, backend: str) -> Tensor:
     """The scan by a backend's name, as part of the autograd graph if an input is."""
     if _differentiates_itself(backend, inputs):
         with torch.autocast(inputs.u.device.type, enabled=False):
-            return _choose(backend, inputs).forward(inputs, keep=False)[0].to(inputs.u.dtype)
+            chosen = _choose(backend, inputs, in_operator=False)
+            return chosen.forward(inputs, keep=False)[0].to(inputs.u.dtype)
     keep = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs)
     y: Tensor = scan(*inputs, backend, keep)[0]
     return y
@@ -117,4 +122,4 @@ def _differentiates_itself(backend: str, inputs: ScanInputs) -> bool:
         return not BACKENDS[backend].in_operator
     if torch.compiler.is_compiling():  # which needs the operator
         return False
-    return not _choose(backend, inputs).in_operator
+    return not _choose(backend, inputs, in_operator=False).in_operator

@@ -41,10 +41,13 @@ def _follow(decay, state, next_decay, next_state):
 
 
 @triton.jit
-def _steps(delta, bias, t, channel, valid, batch, delta_batch, delta_token, HAS_BIAS: tl.constexpr):
-    """Step sizes after bias and softplus, 0 where not valid, and what the softplus was taken of."""
-    place = batch * delta_batch + t[:, None] * delta_token + channel[None, :]
-    raw = tl.load(delta + place, mask=valid, other=0.0).to(tl.float32)
+def _steps(delta, bias, i, token, channel, valid, HAS_BIAS: tl.constexpr):
+    """Step sizes after bias and softplus, 0 where not valid, and what the softplus was taken of.
+
+    ``delta`` points to the first token of the chunk, ``token`` is the distance to the next.
+    """
+    raw = tl.load(delta + i[:, None] * token + channel[None, :], mask=valid, other=0.0)
+    raw = raw.to(tl.float32)
     if HAS_BIAS:
         raw += tl.load(bias + channel)[None, :]
     return tl.where(valid, _softplus(raw), 0.0), raw
@@ -77,32 +80,31 @@ def summarise_chunks(
     chunk = tl.program_id(0)
     group, channel, exists = _block(tl.program_id(1), width, BLOCK)
     batch = tl.program_id(2).to(tl.int64)
-    t = chunk * T + tl.arange(0, T)
+    i = tl.arange(0, T)
+    t = chunk * T + i
+    start = chunk.to(tl.int64) * T  # so that offsets within the chunk fit 32 bits
     inside = t < length
     valid = inside[:, None] & exists[None, :]
-    step, _ = _steps(delta, bias, t, channel, valid, batch, delta_batch, delta_token, HAS_BIAS)
-    x = tl.load(
-        source + batch * source_batch + t[:, None] * source_token + channel[None, :],
-        mask=valid, other=0.0,
-    ).to(tl.float32)  # fmt: skip
+    delta += batch * delta_batch + start * delta_token
+    source += batch * source_batch + start * source_token
+    matrix += batch * matrix_batch + start * matrix_token + group * matrix_group
+    step, _ = _steps(delta, bias, i, delta_token, channel, valid, HAS_BIAS)
+    x = tl.load(source + i[:, None] * source_token + channel[None, :], mask=valid, other=0.0)
+    x = x.to(tl.float32)
     if BACKWARD:
         span = tl.cumsum(step, axis=0)  # to the left of the chunk
     else:
         x = x * step
-        following = (t + 1 < length) & (tl.arange(0, T) < T - 1)
+        following = (t + 1 < length) & (i < T - 1)
         later, _ = _steps(
-            delta, bias, t + 1, channel, following[:, None] & exists[None, :],
-            batch, delta_batch, delta_token, HAS_BIAS,
-        )  # fmt: skip
+            delta, bias, i + 1, delta_token, channel, following[:, None] & exists[None, :], HAS_BIAS
+        )
         span = tl.cumsum(later, axis=0, reverse=True)  # to the right of the chunk
     at = batch * chunks + chunk
     tl.store(totals + at * channels + channel, tl.sum(step, axis=0), mask=exists)
     for n in range(d_state):
         decay = tl.exp(tl.load(A + n * channels + channel)[None, :] * span)
-        row = tl.load(
-            matrix + batch * matrix_batch + t * matrix_token + group * matrix_group + n,
-            mask=inside, other=0.0,
-        ).to(tl.float32)  # fmt: skip
+        row = tl.load(matrix + i * matrix_token + n, mask=inside, other=0.0).to(tl.float32)
         added = tl.sum(decay * x * row[:, None], axis=0)
         tl.store(states + (at * d_state + n) * channels + channel, added, mask=exists)
 
@@ -125,6 +127,7 @@ def carry_states(
         total = tl.load(totals + at * channels + channel, mask=channel < channels, other=0.0)
         place = states + at * d_state * channels + tile
         added = tl.load(place, mask=valid, other=0.0)
+        tl.debug_barrier()  # a small tile is held by several warps, and one of them stores
         tl.store(place, state, mask=valid)
         state = tl.exp(rate * total[None, :]) * state + added
 
@@ -141,13 +144,19 @@ def scan_chunks(
     chunk = tl.program_id(0)
     group, channel, exists = _block(tl.program_id(1), width, BLOCK)
     batch = tl.program_id(2).to(tl.int64)
-    t = chunk * T + tl.arange(0, T)
+    i = tl.arange(0, T)
+    t = chunk * T + i
+    start = chunk.to(tl.int64) * T  # so that offsets within the chunk fit 32 bits
     inside = t < length
     valid = inside[:, None] & exists[None, :]
-    step, _ = _steps(delta, bias, t, channel, valid, batch, delta_batch, delta_token, HAS_BIAS)
-    x = tl.load(
-        u + batch * u_batch + t[:, None] * u_token + channel[None, :], mask=valid, other=0.0
-    ).to(tl.float32)
+    delta += batch * delta_batch + start * delta_token
+    u += batch * u_batch + start * u_token
+    B += batch * B_batch + start * B_token + group * B_group
+    C += batch * C_batch + start * C_token + group * C_group
+    y += (batch * length + start) * channels
+    step, _ = _steps(delta, bias, i, delta_token, channel, valid, HAS_BIAS)
+    x = tl.load(u + i[:, None] * u_token + channel[None, :], mask=valid, other=0.0)
+    x = x.to(tl.float32)
     if HAS_D:
         out = x * tl.load(D + channel)[None, :]
     else:
@@ -156,17 +165,12 @@ def scan_chunks(
     first = states + (batch * chunks + chunk) * d_state * channels + channel
     for n in range(d_state):
         decay = tl.exp(tl.load(A + n * channels + channel)[None, :] * step)
-        row = tl.load(
-            B + batch * B_batch + t * B_token + group * B_group + n, mask=inside, other=0.0
-        ).to(tl.float32)
-        column = tl.load(
-            C + batch * C_batch + t * C_token + group * C_group + n, mask=inside, other=0.0
-        ).to(tl.float32)
+        row = tl.load(B + i * B_token + n, mask=inside, other=0.0).to(tl.float32)
+        column = tl.load(C + i * C_token + n, mask=inside, other=0.0).to(tl.float32)
         passed, state = tl.associative_scan((decay, x * row[:, None]), 0, _follow)
         state += passed * tl.load(first + n * channels)[None, :]
         out += state * column[:, None]
-    place = (batch * length + t[:, None]) * channels + channel[None, :]
-    tl.store(y + place, out, mask=valid)
+    tl.store(y + i[:, None] * channels + channel[None, :], out, mask=valid)
 
 
 @triton.jit
@@ -190,38 +194,39 @@ def scan_chunks_backward(
     batch = tl.program_id(2).to(tl.int64)
     i = tl.arange(0, T)
     t = chunk * T + i
+    start = chunk.to(tl.int64) * T  # so that offsets within the chunk fit 32 bits
     inside = t < length
     valid = inside[:, None] & exists[None, :]
     preceded = inside & (i > 0)
     earlier = preceded[:, None] & exists[None, :]
     followed = (t + 1 < length) & (i < T - 1)
 
-    step, raw = _steps(delta, bias, t, channel, valid, batch, delta_batch, delta_token, HAS_BIAS)
-    previous_step, _ = _steps(
-        delta, bias, t - 1, channel, earlier, batch, delta_batch, delta_token, HAS_BIAS
-    )
+    delta += batch * delta_batch + start * delta_token
+    u += batch * u_batch + start * u_token
+    B += batch * B_batch + start * B_token + group * B_group
+    C += batch * C_batch + start * C_token + group * C_group
+    flat = (batch * length + start) * channels
+    step, raw = _steps(delta, bias, i, delta_token, channel, valid, HAS_BIAS)
+    previous_step, _ = _steps(delta, bias, i - 1, delta_token, channel, earlier, HAS_BIAS)
     next_step, _ = _steps(
-        delta, bias, t + 1, channel, followed[:, None] & exists[None, :],
-        batch, delta_batch, delta_token, HAS_BIAS,
-    )  # fmt: skip
-    at_u = u + batch * u_batch + t[:, None] * u_token + channel[None, :]
+        delta, bias, i + 1, delta_token, channel, followed[:, None] & exists[None, :], HAS_BIAS
+    )
+    at_u = u + i[:, None] * u_token + channel[None, :]
     x = tl.load(at_u, mask=valid, other=0.0).to(tl.float32)
     previous = previous_step * tl.load(at_u - u_token, mask=earlier, other=0.0).to(tl.float32)
-    place = (batch * length + t[:, None]) * channels + channel[None, :]
-    dy = tl.load(grad_y + place, mask=valid, other=0.0).to(tl.float32)
+    place = i[:, None] * channels + channel[None, :]
+    dy = tl.load(grad_y + flat + place, mask=valid, other=0.0).to(tl.float32)
 
     through_decay = tl.zeros((T, BLOCK), dtype=tl.float32)
     through_input = tl.zeros((T, BLOCK), dtype=tl.float32)
     ends = (batch * chunks + chunk) * d_state * channels + channel
-    blocks = tl.num_programs(1)
+    part = ((batch * tl.num_programs(1) + block) * length + start) * d_state
     for n in range(d_state):
         rate = tl.load(A + n * channels + channel)[None, :]
-        at_B = B + batch * B_batch + t * B_token + group * B_group + n
+        at_B = B + i * B_token + n
         row = tl.load(at_B, mask=inside, other=0.0).to(tl.float32)
         previous_row = tl.load(at_B - B_token, mask=preceded, other=0.0).to(tl.float32)
-        column = tl.load(
-            C + batch * C_batch + t * C_token + group * C_group + n, mask=inside, other=0.0
-        ).to(tl.float32)
+        column = tl.load(C + i * C_token + n, mask=inside, other=0.0).to(tl.float32)
 
         decay = tl.exp(rate * step)
         passed, kept = tl.associative_scan(
@@ -234,9 +239,9 @@ def scan_chunks_backward(
         adjoint += passed * tl.load(adjoints + ends + n * channels)[None, :]
 
         state = kept + step * x * row[:, None]
-        part = ((batch * blocks + block) * length + t) * d_state + n
-        tl.store(grad_C + part, tl.sum(dy * state, axis=1), mask=inside)
-        tl.store(grad_B + part, tl.sum(adjoint * step * x, axis=1), mask=inside)
+        rows = i * d_state + n
+        tl.store(grad_C + part + rows, tl.sum(dy * state, axis=1), mask=inside)
+        tl.store(grad_B + part + rows, tl.sum(adjoint * step * x, axis=1), mask=inside)
         through_input += adjoint * row[:, None]
         adjoint = adjoint * kept
         through_decay += adjoint * rate
@@ -244,8 +249,8 @@ def scan_chunks_backward(
         tl.store(grad_A + ends + n * channels, summed, mask=exists)
 
     slope = tl.sigmoid(raw)
-    tl.store(grad_delta + place, (through_decay + through_input * x) * slope, mask=valid)
+    tl.store(grad_delta + flat + place, (through_decay + through_input * x) * slope, mask=valid)
     grad_x = through_input * step
     if HAS_D:
         grad_x += dy * tl.load(D + channel)[None, :]
-    tl.store(grad_u + place, grad_x, mask=valid)
+    tl.store(grad_u + flat + place, grad_x, mask=valid)

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
+import sys
 from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -21,6 +24,7 @@ from basicsr_mambair.ops.selective_scan.backend import ScanBackend, ScanInputs, 
 CHUNK = 64  # tokens of a program
 BLOCK = 16  # channels of a program
 _MAX_STATES = 64
+_LEAST_CAPABILITY = (7, 0)  # of Triton, on NVIDIA
 WARPS = 4  # of a program
 
 
@@ -42,6 +46,9 @@ class TritonBackend(ScanBackend):
             return "it runs on GPUs of NVIDIA, AMD and Intel"
         if importlib.util.find_spec("triton") is None:
             return "the package triton is not installed"
+        reason = _device_reason(request.device)
+        if reason is not None:
+            return reason
         if request.dtype != torch.float32:
             return "it computes in float32"
         if request.d_state > _MAX_STATES:
@@ -98,6 +105,25 @@ class TritonBackend(ScanBackend):
             None if D is None else (grad_y.float() * u.float()).sum((0, 1)),
             None if inputs.delta_bias is None else grad_delta.sum((0, 1)),
         )
+
+
+@lru_cache
+def _device_reason(device: str) -> str | None:
+    """Why Triton cannot compile for this device, or on this machine."""
+    if device == "cuda" and torch.version.hip is None and torch.cuda.is_available():
+        capability = torch.cuda.get_device_capability()
+        if capability < _LEAST_CAPABILITY:
+            return (
+                f"Triton needs compute capability 7.0, the GPU has {'.'.join(map(str, capability))}"
+            )
+    compilers = (os.environ.get("CC"), "cc", "gcc", "clang")
+    if (
+        device != "cpu"
+        and sys.platform == "linux"
+        and not any(map(shutil.which, filter(None, compilers)))
+    ):
+        return "Triton needs a C compiler to launch its kernels, and there is none"
+    return None
 
 
 def interpreted() -> bool:
