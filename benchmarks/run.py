@@ -365,7 +365,9 @@ CHECKPOINTING = {"training step": False, "with activation checkpointing": True}
 
 
 def training_network(use_checkpoint: bool) -> torch.nn.Module:
-    return MambaIRv2Light(**LIGHT, use_checkpoint=use_checkpoint).train()
+    net = MambaIRv2Light(**LIGHT, use_checkpoint=use_checkpoint).train()
+    net.set_training_noise("fused")  # as MambaIRv2Model does
+    return net
 
 
 def training_step(net: torch.nn.Module, x: torch.Tensor) -> None:

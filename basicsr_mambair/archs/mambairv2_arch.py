@@ -115,6 +115,7 @@ class MambaIRv2(nn.Module):
         self.img_range = img_range
         self.upsampler = upsampler
         self.set_routing(routing, routing_seed)
+        self.set_training_noise("global")
 
         mean = torch.tensor(_RGB_MEAN if in_chans == 3 else (0.0,) * in_chans)
         self.register_buffer("mean", mean.view(1, in_chans, 1, 1), persistent=False)
@@ -163,6 +164,18 @@ class MambaIRv2(nn.Module):
             raise ValueError(f"routing must be 'sampled' or 'argmax', got {routing!r}")
         self.routing = routing
         self.routing_seed = routing_seed
+
+    def set_training_noise(self, noise: Literal["global", "fused"]) -> None:
+        """Changes where the Gumbel noise of training comes from.
+
+        Args:
+            noise: ``"global"`` (at first): PyTorch's global generator, one tensor a block, the draw
+                of the published code; ``"fused"``: one number of that generator a forward pass, and
+                a hash of it and the element, which a kernel computes where it is used.
+        """
+        if noise not in ("global", "fused"):
+            raise ValueError(f"training noise must be 'global' or 'fused', got {noise!r}")
+        self.training_noise = noise
 
     def set_scan_backend(self, backend: str) -> None:
         """Changes the backend of the selective scan in every block; see the class's arguments."""
@@ -214,7 +227,7 @@ class MambaIRv2(nn.Module):
         return x[..., : height * self.upscale, : width * self.upscale]
 
     def _current_routing(self, device: torch.device) -> Routing:
-        if self.training and self.routing_seed is not None:
+        if self.training and self.training_noise == "fused":
             seed = torch.randint(-(2**31), 2**31 - 1, (1,), dtype=torch.int32, device=device)
             return Routing("fresh", seed)
         if self.training:

@@ -57,16 +57,19 @@ class MambaIRv2Model(SRModel):
         self.grad_clip_norm = train.get("grad_clip_norm")
         self.accumulation = int(train.get("gradient_accumulation", 1))
         self.amp_dtype = AMP_DTYPES[train.get("amp")]
+        network = self.get_bare_model(self.net_g)
+        if hasattr(network, "set_training_noise") and network.routing_seed is not None:
+            network.set_training_noise("fused")
         self.scaler = torch.amp.GradScaler(
             self.device.type, enabled=self.amp_dtype == torch.float16
         )
         if train.get("warm_start") == "bicubic" and not path.get("pretrain_network_g"):
-            start_at_bicubic(self.get_bare_model(self.net_g))
+            start_at_bicubic(network)
         super().init_training_settings()
         if train.get("compile"):
             backend = "inductor" if train["compile"] is True else train["compile"]
             # In place: the state dict keeps its keys. DDP and validation call the same module.
-            self.get_bare_model(self.net_g).compile(backend=backend)
+            network.compile(backend=backend)
 
     def optimize_parameters(self, current_iter: int) -> None:
         """One step of the optimiser on the batch.

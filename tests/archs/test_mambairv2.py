@@ -18,6 +18,7 @@ from basicsr_mambair.archs.mambairv2_blocks import AttentiveBlock
 from basicsr_mambair.archs.warm_start import start_at_bicubic
 from basicsr_mambair.archs.window_attention import WindowAttention
 from basicsr_mambair.data.degradations import imresize
+from basicsr_mambair.ops import native
 from tests.conftest import photograph, tiny_network
 
 # Section 4 of the specification: trainable parameters of the published configurations.
@@ -317,3 +318,29 @@ def test_position_biases_follow_their_table() -> None:
         assert torch.equal(copied(x), after)
         copied.load_state_dict(build().state_dict())
         assert not torch.equal(copied(x), after)
+
+
+@pytest.mark.parametrize("use_checkpoint", [False, True])
+@pytest.mark.parametrize("kernels", [False, True])
+def test_fused_training_noise(
+    kernels: bool, use_checkpoint: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Follows manual_seed, differs between batch elements and passes, reaches every parameter."""
+    if kernels and not native.AVAILABLE:
+        pytest.skip("the C++ kernels are not built")
+    monkeypatch.setattr(native, "AVAILABLE", kernels)
+    net = build(use_checkpoint=use_checkpoint, num_tokens=16).train()
+    net.set_training_noise("fused")
+    x = torch.rand(1, 3, 16, 16).expand(2, -1, -1, -1)
+    torch.manual_seed(0)
+    first, second = net(x), net(x)
+    torch.manual_seed(0)
+    again = net(x)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+    assert not torch.equal(first[0], first[1])
+    again.square().mean().backward()
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
+    with pytest.raises(ValueError, match="training noise"):
+        net.set_training_noise("fresh")

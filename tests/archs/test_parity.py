@@ -44,7 +44,7 @@ def test_output_with_the_noise_of_the_global_generator(golden: Golden) -> None:
 
 @pytest.mark.parametrize("use_checkpoint", [False, True])
 def test_loss_and_gradients(golden: Golden, use_checkpoint: bool) -> None:
-    net = build(golden, use_checkpoint=use_checkpoint, routing_seed=None).train()
+    net = build(golden, use_checkpoint=use_checkpoint).train()
     torch.manual_seed(golden.gumbel_seed)
     loss = (net(golden.tensors["input"]) - golden.tensors["target"]).abs().mean()
     assert abs(float(loss - golden.tensors["train.loss"])) < 1e-5

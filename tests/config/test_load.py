@@ -303,5 +303,6 @@ def test_everything_registered_builds_from_an_option_file() -> None:
         opt["path"]["pretrain_network_g"] = None
         used |= {type(build_model(opt)).__name__, opt["network_g"]["type"]}
         used |= {dataset["type"] for dataset in opt["datasets"].values()}
+        used |= {metric["type"] for metric in opt["val"]["metrics"].values()}
     registered = {cls.__name__ for _, classes in registration._CONTENTS for cls in classes}
     assert registered <= used

@@ -201,3 +201,9 @@ def test_compiled_training_is_training() -> None:
     compiled = model(tiny_network(), train={"compile": "aot_eager"})
     assert set(compiled.net_g.state_dict()) == set(model(tiny_network()).net_g.state_dict())
     assert losses(2, compile="aot_eager") == pytest.approx(losses(2), rel=1e-3)
+
+
+@pytest.mark.parametrize(("seed", "noise"), [(0, "fused"), (None, "global")])
+def test_training_noise(seed: int | None, noise: str) -> None:
+    trained = model(tiny_network(routing_seed=seed))
+    assert trained.net_g.training_noise == noise

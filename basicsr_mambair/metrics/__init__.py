@@ -1,0 +1,5 @@
+"""Metrics beyond BasicSR's, under the names that option files use."""
+
+from basicsr_mambair.metrics.psnrb import calculate_psnrb
+
+__all__ = ["calculate_psnrb"]

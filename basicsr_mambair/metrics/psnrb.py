@@ -1,0 +1,87 @@
+"""PSNR-B: PSNR that counts the steps between JPEG's blocks as an error of their own."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from basicsr.metrics.metric_util import reorder_image, to_y_channel
+from numpy.typing import NDArray
+
+from basicsr_mambair.data.degradations import Pixels
+
+
+def calculate_psnrb(
+    img: Pixels,
+    img2: Pixels,
+    crop_border: int,
+    input_order: str = "HWC",
+    test_y_channel: bool = False,
+    block_size: int = 8,
+    **kwargs: Any,
+) -> float:
+    """PSNR-B of a restored picture (Yim & Bovik, IEEE TIP 20(1), 2011, equations 13 to 19).
+
+    ``10 log10(255² / (MSE + BEF))``, where the blocking effect factor BEF is how much larger the
+    mean squared step across borders of blocks is than that within them, in the restored picture.
+    It is not symmetric. The grid of blocks begins at the corner of the picture, cropped or not.
+
+    Args:
+        img: restored picture, [0, 255], ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)``; BGR if C is 3.
+        img2: ground truth of the same shape.
+        crop_border: pixels left out at every edge.
+        input_order: ``"HWC"`` or ``"CHW"``.
+        test_y_channel: measure the luma of YCbCr.
+        block_size: side of the blocks.
+        kwargs: BasicSR hands over keys of the option file that are not for the function.
+
+    Returns:
+        dB; infinite for equal pictures without steps. Of several channels MSE and BEF are means.
+
+    Raises:
+        ValueError: shapes that differ, or an unknown order.
+    """
+    if img.shape != img2.shape:
+        raise ValueError(f"calculate_psnrb: shapes differ: {img.shape} and {img2.shape}")
+    if input_order not in ("HWC", "CHW"):
+        raise ValueError(f"calculate_psnrb: input_order must be HWC or CHW, got {input_order!r}")
+    pictures = []
+    for picture in (img, img2):
+        picture = reorder_image(picture, input_order=input_order)
+        if crop_border:
+            picture = picture[crop_border:-crop_border, crop_border:-crop_border]
+        if test_y_channel:
+            picture = to_y_channel(picture)
+        pictures.append(picture.astype(np.float64))
+    restored, truth = pictures
+    error = float(np.mean((restored - truth) ** 2))
+    factors = [
+        blocking_effect(channel, block_size, crop_border) for channel in np.moveaxis(restored, 2, 0)
+    ]
+    error += float(np.mean(factors))
+    return 10 * math.log10(255**2 / error) if error else math.inf
+
+
+def blocking_effect(image: NDArray[np.float64], block_size: int = 8, offset: int = 0) -> float:
+    """Blocking effect factor of one channel ``(H, W)``.
+
+    Args:
+        image: the channel.
+        block_size: side of the blocks.
+        offset: pixels of the grid that lie before the first row and column.
+    """
+    across, within = [], []
+    for axis in (0, 1):
+        steps = np.diff(image, axis=axis) ** 2
+        # Step i lies between pixels i and i + 1.
+        border = (np.arange(steps.shape[axis]) + offset + 1) % block_size == 0
+        across.append(steps.compress(border, axis=axis).ravel())
+        within.append(steps.compress(~border, axis=axis).ravel())
+    across_blocks, within_blocks = np.concatenate(across), np.concatenate(within)
+    if not across_blocks.size or not within_blocks.size:
+        return 0.0
+    excess = float(across_blocks.mean() - within_blocks.mean())
+    if excess <= 0:
+        return 0.0
+    return excess * math.log2(block_size) / math.log2(min(image.shape))
