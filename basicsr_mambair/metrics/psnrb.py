@@ -21,7 +21,7 @@ def calculate_psnrb(
     block_size: int = 8,
     **kwargs: Any,
 ) -> float:
-    """PSNR-B of a restored picture (Yim & Bovik, IEEE TIP 20(1), 2011, equations 13 to 19).
+    """PSNR-B of a restored picture (Yim & Bovik, IEEE Trans. Image Processing 20(1), 2011).
 
     ``10 log10(255² / (MSE + BEF))``, where the blocking effect factor BEF is how much larger the
     mean squared step across borders of blocks is than that within them, in the restored picture.
