@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -247,15 +246,6 @@ needs_library = pytest.mark.skipif(not native.AVAILABLE, reason="the C++ kernels
 @needs_library
 class TestNative:
     """The C++ backend: instruction sets, threads, strides and limits."""
-
-    @pytest.fixture(params=range(len(native.INSTRUCTION_SETS)), ids=native.INSTRUCTION_SETS)
-    def instruction_set(self, request: pytest.FixtureRequest) -> Iterator[None]:
-        library = native.library()
-        best = library.mambair_instruction_set()
-        if library.mambair_use_instruction_set(request.param) != request.param:
-            pytest.skip("this processor lacks it")
-        yield
-        library.mambair_use_instruction_set(best)
 
     @pytest.mark.parametrize("name", CASES)
     def test_every_instruction_set(self, name: str, instruction_set: None) -> None:

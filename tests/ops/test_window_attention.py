@@ -100,18 +100,10 @@ def test_gradients_against_the_definition(
         assert (actual - expected).abs().max() < 2e-5 * expected.abs().max()
 
 
-@needs_library
-def test_every_instruction_set() -> None:
-    library = native.library()
-    best = library.mambair_instruction_set()
-    try:
-        for wanted in range(best + 1):
-            assert library.mambair_use_instruction_set(wanted) == wanted
-            for shape in SHAPES[3:6]:
-                test_against_the_definition("cpp", shape, True)
-                test_gradients_against_the_definition("cpp", shape, True)
-    finally:
-        library.mambair_use_instruction_set(best)
+@pytest.mark.parametrize("shape", SHAPES[3:6])
+def test_every_instruction_set(shape: tuple[int, ...], instruction_set: None) -> None:
+    test_against_the_definition("cpp", shape, True)
+    test_gradients_against_the_definition("cpp", shape, True)
 
 
 @needs_library
