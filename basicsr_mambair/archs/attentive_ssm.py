@@ -147,15 +147,15 @@ class AttentiveSSM(nn.Module):
         dictionary = self.embeddingB.weight @ embedding  # (T, N)
         scores = dense(dense(x, self.route[0], gelu=True), self.route[2])  # (B, L, T)
         learning = self.training and torch.is_grad_enabled()
-        if routing.mode == "fresh" and learning:
-            keys = separate_keys(routing.seed, self.block_index, scores.shape[0])
+        if routing.mode != "global":
+            keys = self._noise_keys(routing, scores)
+            if not learning or keys is None:
+                routes = route(scores, keys)
+                return F.embedding(routes.chosen, dictionary), routes
             routes, soft = route_softly(scores, keys)
             # The straight-through gradient: the difference is 0, but soft's gradient is not.
             prompt = F.embedding(routes.chosen, dictionary)
             return prompt + (soft - soft.detach()).to(x.dtype) @ dictionary.detach(), routes
-        if routing.mode != "global":
-            routes = route(scores, self._noise_keys(routing, scores))
-            return F.embedding(routes.chosen, dictionary), routes
         # The draw of torch.nn.functional.gumbel_softmax: same numbers, same order.
         scores = F.log_softmax(scores, dim=-1)
         scores = scores - torch.empty_like(scores).exponential_().log()
@@ -169,6 +169,7 @@ class AttentiveSSM(nn.Module):
         return (hard - soft.detach() + soft) @ dictionary, routes
 
     def _noise_keys(self, routing: Routing, scores: Tensor) -> Tensor | None:
+        """Keys of the counter's noise for scores ``(B, L, T)``; ``None``: no noise."""
         batch = scores.shape[0]
         if routing.mode == "seeded":
             return shared_keys(routing.seed, self.block_index, batch, scores.device)

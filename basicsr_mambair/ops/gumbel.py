@@ -16,26 +16,17 @@ _GOLDEN_RATIO = 0x9E3779B9
 _MASK = 0xFFFFFFFF
 
 
-def seeded_gumbel(
-    tokens: int, classes: int, *, seed: int, stream: int, device: torch.device | str = "cpu"
-) -> Tensor:
-    """Standard Gumbel noise, a pure function of its arguments.
+def gumbel_noise(keys: Tensor, tokens: int, classes: int) -> Tensor:
+    """Standard Gumbel noise, finite: a pure function of (key, token, class).
 
     Args:
+        keys: int32 ``(B,)``, of :func:`shared_keys` or :func:`separate_keys`.
         tokens: number of rows; row t depends on t, not on the number of rows.
         classes: number of columns; column c depends on c, not on the number of columns.
-        seed: any integer; its low 64 bits count.
-        stream: tells apart draws under one seed (the index of a block in the network).
 
     Returns:
-        float32 ``(tokens, classes)``, finite.
+        float32 ``(B, tokens, classes)``.
     """
-    keys = shared_keys(seed, stream, 1, device)
-    return gumbel_noise(keys, tokens, classes)[0]
-
-
-def gumbel_noise(keys: Tensor, tokens: int, classes: int) -> Tensor:
-    """Standard Gumbel noise, float32 ``(B, tokens, classes)``, for int32 keys ``(B,)``."""
     token = torch.arange(tokens, dtype=torch.int32, device=keys.device)
     token = _mix(_mix(token + _GOLDEN_RATIO_SIGNED) ^ keys.unsqueeze(1))
     column = torch.arange(classes, dtype=torch.int32, device=keys.device) * _GOLDEN_RATIO_SIGNED
@@ -46,7 +37,14 @@ def gumbel_noise(keys: Tensor, tokens: int, classes: int) -> Tensor:
 
 
 def shared_keys(seed: int, stream: int, batch: int, device: torch.device | str = "cpu") -> Tensor:
-    """Keys ``(batch,)`` that are the same for every batch element: the noise of inference."""
+    """Keys ``(batch,)`` that are the same for every batch element: for inference.
+
+    Args:
+        seed: any integer; its low 64 bits count.
+        stream: tells apart draws under one seed (the index of a block in the network).
+        batch: batch elements.
+        device: where the keys are to lie.
+    """
     key = _mix_int(_mix_int(seed & _MASK) ^ _mix_int((seed >> 32) & _MASK) ^ stream)
     return torch.full((batch,), _signed(key), dtype=torch.int32, device=device)
 

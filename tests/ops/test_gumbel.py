@@ -7,7 +7,12 @@ import math
 import pytest
 import torch
 
-from basicsr_mambair.ops.gumbel import _mix, _mix_int, _signed, seeded_gumbel
+from basicsr_mambair.ops.gumbel import _mix, _mix_int, _signed, gumbel_noise, shared_keys
+
+
+def seeded_gumbel(tokens: int, classes: int, *, seed: int, stream: int) -> torch.Tensor:
+    """The noise of inference, ``(tokens, classes)``."""
+    return gumbel_noise(shared_keys(seed, stream, 1), tokens, classes)[0]
 
 
 def test_distribution_is_gumbel() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -29,7 +30,7 @@ def selective_scan_fn(
 
 
 @pytest.fixture
-def package(monkeypatch: pytest.MonkeyPatch) -> None:
+def package(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     module: Any = ModuleType(mamba_ssm_scan._INTERFACE)
     module.selective_scan_fn = selective_scan_fn
     monkeypatch.setitem(sys.modules, "mamba_ssm", ModuleType("mamba_ssm"))

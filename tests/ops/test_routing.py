@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from basicsr_mambair.ops import native
-from basicsr_mambair.ops.gumbel import gumbel_noise, seeded_gumbel, separate_keys, shared_keys
+from basicsr_mambair.ops.gumbel import gumbel_noise, separate_keys, shared_keys
 from basicsr_mambair.ops.routing import native_route, route, route_softly, routes_of
+from tests.ops.test_gumbel import seeded_gumbel
 
 needs_library = pytest.mark.skipif(not native.AVAILABLE, reason="the C++ kernels are not built")
 

@@ -102,6 +102,7 @@ def test_operator_is_well_behaved(whole_rows: None) -> None:
 
 def test_order_of_automatic_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     """Triton before mamba_ssm before torch on CUDA; C++ on CPUs; torch elsewhere."""
+    monkeypatch.setattr(triton_scan, "_missing_reason", lambda device: None)
     mamba = BACKENDS["mamba_ssm"]
     monkeypatch.setattr(type(mamba), "unavailable_reason", lambda self, request: None)
 
@@ -128,15 +129,15 @@ def test_results_lie_in_memory_as_compilers_are_told(whole_rows: None) -> None:
 
 
 def test_machines_that_triton_cannot_serve(monkeypatch: pytest.MonkeyPatch) -> None:
-    triton_scan._device_reason.cache_clear()
+    triton_scan._missing_reason.cache_clear()
     monkeypatch.setattr(triton_scan.shutil, "which", lambda name: None)
     assert "C compiler" in str(BACKENDS["triton"].unavailable_reason(ScanRequest("xpu")))
-    triton_scan._device_reason.cache_clear()
+    triton_scan._missing_reason.cache_clear()
     monkeypatch.undo()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (6, 1))
     assert "capability 7.0" in str(BACKENDS["triton"].unavailable_reason(ScanRequest("cuda")))
-    triton_scan._device_reason.cache_clear()
+    triton_scan._missing_reason.cache_clear()
 
 
 def test_reasons(monkeypatch: pytest.MonkeyPatch) -> None:

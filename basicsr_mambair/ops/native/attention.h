@@ -302,7 +302,7 @@ static void attention_backward(const AttentionArguments &s, int64_t task) {
       weighted_rows<VECTORS>(grad_q, grad_rows, p.k, tokens, wide);
       for (int r = 0; r < rows; ++r)
         copy_channels(s.grad_qkv + p.pixel[first + r] * 3 * s.channels + head * depth,
-                       grad_q + r * DEPTH, s.scale, depth);
+                      grad_q + r * DEPTH, s.scale, depth);
     }
 
     gather_by_column<DEPTH>(grad_k_t, grad_scores, p.q, tokens, wide, depth);

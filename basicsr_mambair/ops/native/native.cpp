@@ -31,7 +31,7 @@
 static const int LANES = 16;        // channels in a vector
 static const int CHUNK = 32;        // tokens between two kept states
 static const int MAX_STATES = 64;
-static const int TOKEN_MULTIPLE = 64;  // keys of a window come in fours of vectors
+static const int TOKEN_MULTIPLE = 64;  // tokens of a window, padded, are a whole number of tiles
 static const int MAX_HEAD_DIM = 64;
 static const int DENSE_BLOCK = 64;     // tokens of a task
 static const int ROUTE_BLOCK = 256;    // tokens of a task

@@ -44,9 +44,7 @@ class TritonBackend(ScanBackend):
                 return "it runs on GPUs"
         elif request.device not in ("cuda", "xpu"):  # "cuda" are AMD's too
             return "it runs on GPUs of NVIDIA, AMD and Intel"
-        if importlib.util.find_spec("triton") is None:
-            return "the package triton is not installed"
-        reason = _device_reason(request.device)
+        reason = _missing_reason(request.device)
         if reason is not None:
             return reason
         if request.dtype != torch.float32:
@@ -68,7 +66,7 @@ class TritonBackend(ScanBackend):
         call.launch(
             call.kernels.scan_chunks,
             *call.tensors, states, y, *call.sizes, *call.strides,
-            HAS_D=inputs.D is not None, HAS_BIAS=inputs.delta_bias is not None, T=CHUNK,
+            HAS_D=inputs.D is not None, HAS_BIAS=inputs.delta_bias is not None,
         )  # fmt: skip
         return y, states if keep else states.new_empty(0)
 
@@ -90,7 +88,7 @@ class TritonBackend(ScanBackend):
             call.kernels.scan_chunks_backward,
             *call.tensors, saved, adjoints, grad_y, grad_u, grad_delta, grad_A, grad_B, grad_C,
             *call.sizes, *call.strides,
-            HAS_D=D is not None, HAS_BIAS=inputs.delta_bias is not None, T=CHUNK,
+            HAS_D=D is not None, HAS_BIAS=inputs.delta_bias is not None,
         )  # fmt: skip
 
         def of_groups(parts: Tensor) -> Tensor:  # (B, blocks, L, N) -> (B, L, G, N)
@@ -108,8 +106,10 @@ class TritonBackend(ScanBackend):
 
 
 @lru_cache
-def _device_reason(device: str) -> str | None:
-    """Why Triton cannot compile for this device, or on this machine."""
+def _missing_reason(device: str) -> str | None:
+    """Why Triton cannot compile for this device, or on this machine; asked once a process."""
+    if importlib.util.find_spec("triton") is None:
+        return "the package triton is not installed"
     if device == "cuda" and torch.version.hip is None and torch.cuda.is_available():
         capability = torch.cuda.get_device_capability()
         if capability < _LEAST_CAPABILITY:
@@ -165,13 +165,13 @@ class _Call:
             self.kernels.summarise_chunks,
             source, delta, self.rates, matrix, self.bias, states, totals, *self.sizes,
             *source.stride()[:2], *delta.stride()[:2], *matrix.stride()[:3],
-            HAS_BIAS=self.inputs.delta_bias is not None, BACKWARD=backward, T=CHUNK,
+            HAS_BIAS=self.inputs.delta_bias is not None, BACKWARD=backward,
         )  # fmt: skip
         with _on(source.device):
             self.kernels.carry_states[(-(-self.channels // BLOCK), self.batch)](
                 states, totals, self.rates, self.channels, self.d_state, self.chunks,
-                REVERSE=backward, STATES=_power_of_two(self.d_state), BLOCK=BLOCK,
-                num_warps=WARPS,
+                REVERSE=backward, STATES=self.kernels.triton.next_power_of_2(self.d_state),
+                BLOCK=BLOCK, num_warps=WARPS,
             )  # fmt: skip
         return states
 
@@ -179,7 +179,7 @@ class _Call:
         """One program for every chunk, block of channels and batch element."""
         with _on(self.inputs.u.device):
             kernel[(self.chunks, self.blocks, self.batch)](
-                *arguments, **constants, BLOCK=BLOCK, num_warps=WARPS
+                *arguments, **constants, T=CHUNK, BLOCK=BLOCK, num_warps=WARPS
             )
 
 
@@ -195,8 +195,3 @@ def _on(device: torch.device) -> AbstractContextManager[Any]:
     if device.type == "cpu":
         return nullcontext()
     return torch.get_device_module(device).device(device)
-
-
-def _power_of_two(n: int) -> int:
-    """The least power of two from n on."""
-    return 1 << (n - 1).bit_length()
