@@ -58,7 +58,7 @@ def read_golden(name: str) -> Golden:
         metadata["arch"],
         json.loads(metadata["config"]),
         int(metadata["gumbel_seed"]),
-        json.loads(metadata["grad_norms"]),
+        json.loads(metadata.get("grad_norms", "{}")),
         tensors,
     )
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from basicsr_mambair.archs.feedforward import convolve_tokens, depthwise_conv
-from basicsr_mambair.ops import selective_scan_tokens
+from basicsr_mambair.archs.selective_ssm import SelectiveSSM
 from basicsr_mambair.ops.dense import dense
 from basicsr_mambair.ops.gumbel import separate_keys, shared_keys
 from basicsr_mambair.ops.routing import Routes, route, route_softly, routes_of
@@ -27,59 +27,6 @@ class Routing(NamedTuple):
 
     mode: Literal["global", "seeded", "fresh", "argmax"]
     seed: Any = 0
-
-
-class SelectiveScan(nn.Module):
-    """Parameters of the attentive state-space equation and its scan.
-
-    The keys keep a leading axis of one: the published code shares them with MambaIR, which scans
-    in four directions.
-
-    Args:
-        dim: channels E of the scan.
-        d_state: state size N.
-        dt_rank: rank R of the step-size projection.
-    """
-
-    def __init__(self, dim: int, d_state: int, dt_rank: int) -> None:
-        super().__init__()
-        self.d_state = d_state
-        self.dt_rank = dt_rank
-        self.backend = "auto"
-        self.x_proj_weight = nn.Parameter(torch.empty(1, dt_rank + 2 * d_state, dim))
-        self.dt_projs_weight = nn.Parameter(torch.empty(1, dim, dt_rank))
-        self.dt_projs_bias = nn.Parameter(torch.empty(1, dim))
-        self.A_logs = nn.Parameter(torch.empty(dim, d_state))
-        self.Ds = nn.Parameter(torch.ones(dim))
-        self.reset_parameters()
-
-    @torch.no_grad()
-    def reset_parameters(self) -> None:
-        """Initialisation of Mamba: steps log-uniform in [1e-3, 1e-1], A = −(1, …, N)."""
-        dim = self.x_proj_weight.shape[2]
-        nn.init.uniform_(self.x_proj_weight, -(dim**-0.5), dim**-0.5)
-        nn.init.uniform_(self.dt_projs_weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
-        low, high = math.log(1e-3), math.log(1e-1)
-        step = torch.exp(torch.rand(1, dim) * (high - low) + low).clamp_(min=1e-4)
-        self.dt_projs_bias.copy_(step + torch.log(-torch.expm1(-step)))  # inverse softplus
-        self.A_logs.copy_(torch.arange(1, self.d_state + 1).float().log().expand_as(self.A_logs))
-        nn.init.ones_(self.Ds)
-
-    def forward(self, x: Tensor, prompt: Tensor) -> Tensor:
-        """Scans tokens ``(B, L, E)`` whose output matrix is shifted by ``prompt (B, L, N)``."""
-        delta, B, C = F.linear(x, self.x_proj_weight[0]).split(
-            [self.dt_rank, self.d_state, self.d_state], dim=-1
-        )
-        return selective_scan_tokens(
-            x,
-            F.linear(delta, self.dt_projs_weight[0]),
-            -torch.exp(self.A_logs.float()),
-            B,
-            C + prompt.to(C.dtype),
-            self.Ds.float(),
-            self.dt_projs_bias[0].float(),
-            backend=self.backend,
-        )
 
 
 class AttentiveSSM(nn.Module):
@@ -108,7 +55,7 @@ class AttentiveSSM(nn.Module):
         self.block_index = block_index
         self.in_proj = nn.Sequential(nn.Conv2d(dim, hidden_dim, 1))
         self.CPE = nn.Sequential(depthwise_conv(hidden_dim, 3))
-        self.selectiveScan = SelectiveScan(hidden_dim, d_state, math.ceil(hidden_dim / 16))
+        self.selectiveScan = SelectiveSSM(hidden_dim, d_state, math.ceil(hidden_dim / 16))
         self.out_norm = nn.LayerNorm(hidden_dim)
         self.out_proj = nn.Linear(hidden_dim, dim)
         self.embeddingB = nn.Embedding(num_tokens, inner_rank)
@@ -136,7 +83,7 @@ class AttentiveSSM(nn.Module):
         x = x.flatten(0, 2).index_select(0, routes.order).view(batch, height * width, -1)
         # The prompt stays in raster order while the tokens do not: the authors keep it so, and
         # published weights expect it.
-        x = self.selectiveScan(x, prompt)
+        x = self.selectiveScan.scan(x.unsqueeze(2), prompt.unsqueeze(2)).squeeze(2)
         x = dense(x, self.out_proj, norm=self.out_norm)
         return x.flatten(0, 1).index_select(0, routes.inverse).view(batch, height, width, -1)
 

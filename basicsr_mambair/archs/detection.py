@@ -8,9 +8,11 @@ from typing import Any
 
 from torch import Tensor
 
+from basicsr_mambair.archs.mambair_arch import MambaIR
 from basicsr_mambair.archs.mambairv2_arch import MambaIRv2, MambaIRv2Light
 
 _BLOCK = "layers.0.residual_group.layers.0"
+_BLOCK_V1 = "layers.0.residual_group.blocks.0"
 
 
 class DetectionError(ValueError):
@@ -24,7 +26,7 @@ def detect_network(state: Mapping[str, Tensor]) -> dict[str, Any]:
     concerns running (``use_checkpoint``, ``routing``…) is read from the tensors.
 
     Args:
-        state: weights of a :class:`MambaIRv2` or :class:`MambaIRv2Light`.
+        state: weights of a :class:`MambaIRv2`, :class:`MambaIRv2Light` or :class:`MambaIR`.
 
     Returns:
         ``type`` and constructor arguments.
@@ -32,46 +34,72 @@ def detect_network(state: Mapping[str, Tensor]) -> dict[str, Any]:
     Raises:
         DetectionError: the keys are those of another network.
     """
-    if f"{_BLOCK}.assm.selectiveScan.A_logs" not in state or "conv_first.weight" not in state:
-        raise DetectionError("these are no weights of MambaIRv2 or MambaIRv2Light")
+    detectors = {
+        f"{_BLOCK}.assm.selectiveScan.A_logs": _detect_v2,
+        f"{_BLOCK_V1}.self_attention.A_logs": _detect_v1,
+    }
+    detect = next((detectors[key] for key in detectors if key in state), None)
+    if detect is None or "conv_first.weight" not in state:
+        raise DetectionError("these are no weights of MambaIRv2, MambaIRv2Light or MambaIR")
     try:
-        return _detect(state)
+        return detect(state)
     except (KeyError, ZeroDivisionError) as error:
-        raise DetectionError(f"these weights of MambaIRv2 are incomplete: {error}") from error
+        raise DetectionError(f"these weights are incomplete: {error}") from error
 
 
-def _detect(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    embed_dim, in_chans = state["conv_first.weight"].shape[:2]
+def _detect_v2(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    embed_dim = state["conv_first.weight"].shape[0]
     light = f"{_BLOCK}.convffn1.sg.conv.weight" in state
     kernel = "sg.conv.weight" if light else "dwconv.depthwise_conv.0.weight"
     hidden_dim = state[f"{_BLOCK}.convffn1.fc1.weight"].shape[0]
     inner_rank, d_state = state[f"{_BLOCK}.embeddingA.weight"].shape
-    stages = _count(state, "layers.{}.")
-    depths = [_count(state, f"layers.{i}.residual_group.layers.{{}}.") for i in range(stages)]
+    frame = _detect_frame(state, "layers")
     bias_table = "layers.{}.residual_group.layers.0.win_mhsa.relative_position_bias_table"
     window_size = (math.isqrt(state[bias_table.format(0)].shape[0]) + 1) // 2
     network: dict[str, Any] = {
         "type": (MambaIRv2Light if light else MambaIRv2).__name__,
-        "upscale": 1,
-        "in_chans": in_chans,
-        "embed_dim": embed_dim,
-        "depths": depths,
+        **frame,
         "d_state": d_state,
-        "num_heads": [state[bias_table.format(i)].shape[1] for i in range(stages)],
+        "num_heads": [state[bias_table.format(i)].shape[1] for i in range(len(frame["depths"]))],
         "window_size": window_size,
         "inner_rank": inner_rank,
         "num_tokens": state[f"{_BLOCK}.assm.embeddingB.weight"].shape[0],
         "convffn_kernel_size": state[f"{_BLOCK}.convffn1.{kernel}"].shape[-1],
         "mlp_ratio": _ratio(hidden_dim, embed_dim),
         "qkv_bias": f"{_BLOCK}.wqkv.bias" in state,
-        "patch_norm": "patch_embed.norm.weight" in state,
         "ape": "absolute_pos_embed" in state,
-        "resi_connection": "3conv" if "conv_after_body.4.weight" in state else "1conv",
     }
     if network["ape"]:
         network["img_size"] = math.isqrt(state["absolute_pos_embed"].shape[1])
-    network["upsampler"], network["upscale"] = _reconstruction(state, in_chans)
     return network
+
+
+def _detect_v1(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    frame = _detect_frame(state, "blocks")
+    return {
+        "type": MambaIR.__name__,
+        **frame,
+        "d_state": state[f"{_BLOCK_V1}.self_attention.A_logs"].shape[1],
+        "mlp_ratio": _ratio(
+            state[f"{_BLOCK_V1}.self_attention.out_norm.weight"].shape[0], frame["embed_dim"]
+        ),
+    }
+
+
+def _detect_frame(state: Mapping[str, Tensor], blocks: str) -> dict[str, Any]:
+    """What :class:`RestorationNet` takes, and the depths of the stages."""
+    embed_dim, in_chans = state["conv_first.weight"].shape[:2]
+    upsampler, upscale = _reconstruction(state, in_chans)
+    stages = range(_count(state, "layers.{}."))
+    return {
+        "upscale": upscale,
+        "in_chans": in_chans,
+        "embed_dim": embed_dim,
+        "depths": [_count(state, f"layers.{i}.residual_group.{blocks}.{{}}.") for i in stages],
+        "patch_norm": "patch_embed.norm.weight" in state,
+        "upsampler": upsampler,
+        "resi_connection": "3conv" if "conv_after_body.4.weight" in state else "1conv",
+    }
 
 
 def _count(state: Mapping[str, Tensor], pattern: str) -> int:

@@ -1,4 +1,4 @@
-"""Blocks and stages of MambaIRv2 (arXiv 2411.15269, section 3.2 and figure 2).
+"""Blocks of MambaIRv2 (arXiv 2411.15269, section 3.2 and figure 2).
 
 Between ``patch_embed`` and ``norm`` everything is a token map ``(B, H, W, C)``, which convolutions
 see as channels-last memory: no layer copies its input into another layout.
@@ -7,14 +7,11 @@ see as channels-last memory: no layer copies its input into another layout.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from basicsr_mambair.archs.attentive_ssm import AttentiveSSM, Routing
-from basicsr_mambair.archs.feedforward import convolve_tokens
 from basicsr_mambair.archs.window_attention import WindowAttention
 from basicsr_mambair.ops.dense import Residual, dense
 
@@ -80,37 +77,3 @@ class AttentiveBlock(nn.Module):
 
         y = self.assm(self.norm3(x), self.embeddingA.weight, routing) + x
         return self.convffn2(y, self.norm4, Residual(y, x, self.scale2))
-
-
-class _BlockList(nn.Module):
-    def __init__(self, blocks: list[AttentiveBlock]) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(blocks)
-
-
-class Stage(nn.Module):
-    """Blocks and a convolution, with a residual connection around them.
-
-    Args:
-        blocks: the blocks, in order.
-        conv: convolution after the blocks.
-        use_checkpoint: recompute every block in the backward pass instead of keeping its
-            activations.
-    """
-
-    def __init__(self, blocks: list[AttentiveBlock], conv: nn.Module, use_checkpoint: bool) -> None:
-        super().__init__()
-        self.residual_group = _BlockList(blocks)
-        self.conv = conv
-        self.use_checkpoint = use_checkpoint
-
-    def forward(self, x: Tensor, index: Tensor, routing: Routing) -> Tensor:
-        """``(B, H, W, C)`` to the same."""
-        y = x
-        for block in self.residual_group.layers:
-            if self.use_checkpoint and torch.is_grad_enabled():
-                # The random state is restored for the second run: it must draw the same routes.
-                y = checkpoint(partial(block, index=index, routing=routing), y, use_reentrant=False)
-            else:
-                y = block(y, index, routing)
-        return convolve_tokens(self.conv, y) + x

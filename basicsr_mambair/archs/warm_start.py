@@ -23,16 +23,21 @@ def start_at_bicubic(net: MambaIRv2) -> None:
     ``conv_first`` copies the 3×3 neighbours of a pixel into channels, ``upsample.0`` combines them
     with 5×5 weights of the cubic kernel (a = −0.5), and ``conv_after_body`` begins at zero, so that
     the body adds nothing yet. Within two pixels of the border the kernel meets zeros instead of
-    mirrored pixels.
+    mirrored pixels. A network of scale 1 returns its input at first: ``conv_last`` begins at zero.
 
     Args:
         net: a network with ``upsampler: pixelshuffledirect``, one ``resi_connection`` convolution
-            and at least 9 channels a colour.
+            and at least 9 channels a colour, or with ``upsampler: ''``.
 
     Raises:
         ValueError: another network.
     """
     colours, scale = net.in_chans, net.upscale
+    if not net.upsampler:  # scale 1, where the network adds to its input
+        net.conv_last.weight.zero_()
+        if net.conv_last.bias is not None:
+            net.conv_last.bias.zero_()
+        return
     after_body = net.conv_after_body
     if net.upsampler != "pixelshuffledirect" or not isinstance(after_body, nn.Conv2d):
         raise ValueError(

@@ -58,7 +58,7 @@ class MambaIRv2Model(SRModel):
         self.accumulation = int(train.get("gradient_accumulation", 1))
         self.amp_dtype = AMP_DTYPES[train.get("amp")]
         network = self.get_bare_model(self.net_g)
-        if hasattr(network, "set_training_noise") and network.routing_seed is not None:
+        if getattr(network, "routing_seed", None) is not None:  # MambaIR routes nothing
             network.set_training_noise("fused")
         self.scaler = torch.amp.GradScaler(
             self.device.type, enabled=self.amp_dtype == torch.float16
@@ -190,3 +190,7 @@ class MambaIRv2Model(SRModel):
 
 class MambaIRv2LightModel(MambaIRv2Model):
     """:class:`MambaIRv2Model` under the name that the published light option files use."""
+
+
+class MambaIRModel(MambaIRv2Model):
+    """:class:`MambaIRv2Model` under the name that option files of MambaIR use."""

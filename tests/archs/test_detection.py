@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from basicsr_mambair.archs import MambaIRv2, MambaIRv2Light
+from basicsr_mambair.archs import MambaIR, MambaIRv2, MambaIRv2Light
 from basicsr_mambair.archs.detection import DetectionError, detect_network
 from tests.conftest import read_golden, tiny_network
 
@@ -29,13 +29,26 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize("change", CHANGES)
-def test_round_trip(change: dict) -> None:
-    section = tiny_network(**change)
-    classes = {"MambaIRv2": MambaIRv2, "MambaIRv2Light": MambaIRv2Light}
+CHANGES_V1 = [
+    {},
+    dict(upsampler="pixelshuffle", upscale=4, mlp_ratio=1.2),
+    dict(upsampler="pixelshuffle", upscale=3, resi_connection="3conv", patch_norm=False),
+    dict(upsampler="pixelshuffledirect", upscale=3, d_state=5),
+    dict(upsampler="", upscale=1, in_chans=1, depths=[2, 1, 3]),
+]
+SECTIONS = [tiny_network(**change) for change in CHANGES] + [
+    {"type": "MambaIR", "embed_dim": 30, "depths": [1, 2], "d_state": 2, "mlp_ratio": 2.0} | change
+    for change in CHANGES_V1
+]
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_round_trip(section: dict) -> None:
+    classes = {cls.__name__: cls for cls in (MambaIR, MambaIRv2, MambaIRv2Light)}
     arguments = {key: value for key, value in section.items() if key != "type"}
     net = classes[section["type"]](**arguments)
     detected = detect_network(net.state_dict())
+    section = section | {"upscale": net.upscale}  # 2 without upsampler means 1
     for key, value in section.items():
         if key == "mlp_ratio":
             assert int(section["embed_dim"] * detected[key]) == int(section["embed_dim"] * value)
@@ -49,7 +62,7 @@ def test_round_trip(change: dict) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["car_gray", "classic_x4", "denoise_color", "light_x2", "realworld_x4"]
+    "name", ["car_gray", "classic_x4", "denoise_color", "light_x2", "mambair_x2", "realworld_x4"]
 )
 def test_golden_files(name: str) -> None:
     golden = read_golden(name)

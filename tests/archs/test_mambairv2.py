@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from basicsr_mambair.archs import MambaIRv2, MambaIRv2Light
-from basicsr_mambair.archs.attentive_ssm import SelectiveScan
 from basicsr_mambair.archs.mambairv2_blocks import AttentiveBlock
+from basicsr_mambair.archs.selective_ssm import SelectiveSSM
 from basicsr_mambair.archs.warm_start import start_at_bicubic
 from basicsr_mambair.archs.window_attention import WindowAttention
 from basicsr_mambair.data.degradations import imresize
@@ -116,7 +116,7 @@ def test_initialisation() -> None:
             assert (module.scale2 == 1e-4).all()
             assert float(module.embeddingA.weight.abs().max()) <= 1 / 32
             assert float(module.assm.embeddingB.weight.abs().max()) <= 1 / 64
-        elif isinstance(module, SelectiveScan):
+        elif isinstance(module, SelectiveSSM):
             expected = torch.arange(1, 7).float().log().expand(128, 6)
             torch.testing.assert_close(module.A_logs.data, expected)
             assert (module.Ds == 1).all()
@@ -275,6 +275,14 @@ def test_warm_start_trains_every_part() -> None:
         assert parameter.grad is not None, name
         if "layers" in name and "route" not in name and "embedding" not in name:
             assert parameter.grad.any(), name
+
+
+def test_warm_start_at_scale_1_returns_the_input() -> None:
+    net = build(type="MambaIRv2", upsampler="", upscale=1).eval()
+    start_at_bicubic(net)
+    x = torch.rand(1, 3, 9, 7)
+    with torch.no_grad():
+        torch.testing.assert_close(net(x), x, atol=1e-6, rtol=0)
 
 
 def test_warm_start_refuses_other_networks() -> None:

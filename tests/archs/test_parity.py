@@ -1,4 +1,4 @@
-"""MambaIRv2 against outputs, losses and gradients of the authors' definition."""
+"""MambaIRv2 and MambaIR against outputs, losses and gradients of the authors' definition."""
 
 from __future__ import annotations
 
@@ -40,6 +40,14 @@ def test_output_with_the_noise_of_the_global_generator(golden: Golden) -> None:
     with torch.no_grad():
         output = net(golden.tensors["input"])
     assert largest_difference(output, golden.tensors["output.gumbel"]) < 1e-4
+
+
+def test_mambair() -> None:
+    golden = read_golden("mambair_x2")
+    net = build(golden).eval()
+    with torch.no_grad():
+        output = net(golden.tensors["input"])
+    assert largest_difference(output, golden.tensors["output"]) < 1e-4
 
 
 @pytest.mark.parametrize("use_checkpoint", [False, True])
