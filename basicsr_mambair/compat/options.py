@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from basicsr_mambair.compat.repair import repair, replace, source_has
 
@@ -30,4 +31,33 @@ def option_loading() -> bool:
         return options, argparse.Namespace(**vars(arguments))
 
     replace(options, "parse_options", parse_options)
+    return True
+
+
+@repair(
+    "an experiment's copy of its option file would lack what the file extends",
+    thread="basicsr/utils/options.py, copy_opt_file",
+)
+def option_copies() -> bool:
+    """Writes the whole options of a run beside it when the file takes some from others."""
+    from basicsr.utils import options
+
+    original = options.copy_opt_file
+    if not source_has(original, "copyfile(opt_file, filename)"):
+        return False
+
+    def copy_opt_file(opt_file: str, experiments_root: str) -> None:
+        from basicsr.utils.dist_util import get_dist_info
+
+        from basicsr_mambair.config import composed_text
+
+        original(opt_file, experiments_root)
+        text = composed_text(opt_file)
+        rank, _ = get_dist_info()
+        if text is not None and rank == 0:
+            copy = Path(experiments_root) / Path(opt_file).name
+            header = "".join(copy.read_text(encoding="utf-8").splitlines(keepends=True)[:3])
+            copy.write_text(f"{header}\n{text}", encoding="utf-8")
+
+    replace(options, "copy_opt_file", copy_opt_file)
     return True

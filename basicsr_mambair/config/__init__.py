@@ -1,7 +1,8 @@
 """Option files: read, completed, checked, and turned into a run. Nothing else opens one."""
 
+from basicsr_mambair.config.compose import composed_text
 from basicsr_mambair.config.errors import OptionError
 from basicsr_mambair.config.load import load_options
 from basicsr_mambair.config.run import RunArguments, prepare_run
 
-__all__ = ["OptionError", "RunArguments", "load_options", "prepare_run"]
+__all__ = ["OptionError", "RunArguments", "composed_text", "load_options", "prepare_run"]

@@ -2,45 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from basicsr_mambair.config.compose import (
+    OptionLoader,
+    Options,
+    read_composed,
+    resolve_references,
+)
 from basicsr_mambair.config.errors import OptionError
 from basicsr_mambair.config.validate import validate_options
 from basicsr_mambair.utils.arguments import did_you_mean
-
-Options = dict[str, Any]
-
-
-class _OptionLoader(yaml.SafeLoader):
-    """YAML as option files are written: ``2e-4`` is a number, a key stands once in a section."""
-
-
-_OptionLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
-
-
-def _mapping_with_unique_keys(loader: yaml.SafeLoader, node: yaml.MappingNode) -> Options:
-    seen = set()
-    for key_node, _ in node.value:
-        if key_node.value in seen:
-            line = key_node.start_mark.line + 1
-            raise OptionError(f"line {line}: key {key_node.value!r} stands twice in its section")
-        seen.add(key_node.value)
-    loader.flatten_mapping(node)  # merge keys: `<<: *anchor`
-    return dict(loader.construct_pairs(node, deep=True))
-
-
-_OptionLoader.add_constructor(
-    yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_with_unique_keys
-)
 
 
 def load_options(
@@ -66,25 +42,14 @@ def load_options(
     """
     path = Path(path)
     try:
-        options = _read(path)
+        options = read_composed(path)
         for entry in overrides:
             _override(options, entry)
+        resolve_references(options)
         _complete(options, is_train)
         validate_options(options, is_train, check_files)
     except OptionError as error:
         raise OptionError(f"{path}: {error}") from error.__cause__
-    return options
-
-
-def _read(path: Path) -> Options:
-    if not path.is_file():
-        raise OptionError("there is no such option file")
-    try:
-        options = yaml.load(path.read_text(encoding="utf-8"), Loader=_OptionLoader)  # noqa: S506
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise OptionError(f"not readable as YAML: {error}") from error
-    if not isinstance(options, dict):
-        raise OptionError("an option file is a mapping of keys to values")
     return options
 
 
@@ -110,7 +75,7 @@ def _parse_value(text: str, entry: str) -> Any:
     if text.lower() == "none":  # BasicSR's spelling beside YAML's
         return None
     try:
-        return yaml.load(text, Loader=_OptionLoader)  # noqa: S506
+        return yaml.load(text, Loader=OptionLoader)  # noqa: S506
     except yaml.YAMLError as error:
         raise OptionError(f"override {entry!r}: the value is no YAML: {error}") from error
 

@@ -228,6 +228,23 @@ def option_loading(tmp_path: Path) -> None:
     assert opt["datasets"]["test"]["dataroot_gt"] == [roots["a"], roots["b"]]
 
 
+def option_copies(tmp_path: Path) -> None:
+    import yaml
+    from basicsr.utils import options
+
+    (tmp_path / "base.yml").write_text("scale: 2\nname: base\n")
+    file = tmp_path / "run.yml"
+    file.write_text("extends: base.yml\nname: run\n")
+    (tmp_path / "out").mkdir()
+    options.copy_opt_file(str(file), str(tmp_path / "out"))
+    copied = (tmp_path / "out" / "run.yml").read_text()
+    assert copied.startswith("# GENERATE TIME")
+    assert yaml.safe_load(copied) == {"scale": 2, "name": "run"}
+    plain = tmp_path / "base.yml"
+    options.copy_opt_file(str(plain), str(tmp_path / "out"))
+    assert (tmp_path / "out" / "base.yml").read_text().endswith(plain.read_text())
+
+
 # Check, and how it fails without the repair.
 CHECKS: dict[str, tuple[Callable[[Path], None], type[BaseException], str]] = {
     check.__name__: (check, error, message)
@@ -243,6 +260,7 @@ CHECKS: dict[str, tuple[Callable[[Path], None], type[BaseException], str]] = {
         (every_optimizer, NotImplementedError, "AdamW is not supperted"),
         (realesrgan_without_gpu, Exception, "CUDA|cuda|NVIDIA"),
         (option_loading, SystemExit, "2"),
+        (option_copies, AssertionError, "extends"),
     )
 }
 

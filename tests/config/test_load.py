@@ -10,9 +10,7 @@ import pytest
 import yaml
 
 from basicsr_mambair.config import OptionError, known_keys, load_options
-from tests.conftest import ROOT, tiny_network
-
-OPTION_FILES = sorted((ROOT / "options").rglob("*.yml"))
+from tests.conftest import tiny_network
 
 
 def options(**changes: Any) -> dict:
@@ -277,32 +275,3 @@ def test_which_paired_dataset_is_meant(change: dict, expected: str, tmp_path: Pa
     contents["datasets"]["train"].update(change)
     loaded = load_options(write(tmp_path, contents), is_train=True)
     assert loaded["datasets"]["train"]["type"] == expected
-
-
-@pytest.mark.parametrize("path", OPTION_FILES, ids=lambda path: path.stem)
-def test_our_option_files(path: Path) -> None:
-    """Every file is valid, and its network is built."""
-    from basicsr.archs import build_network
-
-    loaded = load_options(path, is_train=path.parent.name == "train", check_files=False)
-    net = build_network(loaded["network_g"])
-    assert net.upscale == loaded["scale"]
-
-
-def test_everything_registered_builds_from_an_option_file() -> None:
-    """Models with their networks and losses; the datasets of the files are read in other tests."""
-    from basicsr.models import build_model
-
-    from basicsr_mambair import registration
-
-    used = set()
-    for path in OPTION_FILES:
-        is_train = path.parent.name == "train"
-        opt = load_options(path, is_train=is_train, check_files=False)
-        opt.update(num_gpu=0, dist=False, rank=0, world_size=1, is_train=is_train)
-        opt["path"]["pretrain_network_g"] = None
-        used |= {type(build_model(opt)).__name__, opt["network_g"]["type"]}
-        used |= {dataset["type"] for dataset in opt["datasets"].values()}
-        used |= {metric["type"] for metric in opt["val"]["metrics"].values()}
-    registered = {cls.__name__ for _, classes in registration._CONTENTS for cls in classes}
-    assert registered <= used
