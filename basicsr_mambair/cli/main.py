@@ -10,12 +10,14 @@ import click
 from basicsr_mambair import __version__
 from basicsr_mambair.checkpoint import CheckpointError
 from basicsr_mambair.cli.doctor import doctor
+from basicsr_mambair.cli.prepare import prepare
 from basicsr_mambair.cli.restore import restore
 from basicsr_mambair.cli.test import test
 from basicsr_mambair.cli.train import train
 from basicsr_mambair.config import OptionError
 from basicsr_mambair.data.pictures import PictureError
 from basicsr_mambair.ops.selective_scan import BackendUnavailableError
+from basicsr_mambair.prepare.jobs import PrepareError
 from basicsr_mambair.utils.memory import keep_freed_memory
 
 # What a user can mend is told without a traceback.
@@ -23,6 +25,7 @@ _USER_ERRORS = (
     OptionError,
     CheckpointError,
     PictureError,
+    PrepareError,
     BackendUnavailableError,
     FloatingPointError,
 )
@@ -62,5 +65,5 @@ def main() -> None:
     """Train, measure and use MambaIRv2 and every network of BasicSR."""
 
 
-for _command in (train, test, restore, doctor):
+for _command in (train, test, restore, prepare, doctor):
     main.add_command(_command)

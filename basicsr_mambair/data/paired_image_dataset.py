@@ -136,23 +136,11 @@ class MambaIRPairedDataset(Dataset):
                     raise PictureError(f"{path}: there is no such file ({meta_info} names it)")
         if lq_root is None:
             return [_Pair(index, str(path), None) for path in gt_paths]
+        template = self.opt.get("filename_tmpl", "{}")
         return [
-            _Pair(index, str(path), str(self._partner(path, gt_root, lq_root, listings)))
+            _Pair(index, str(path), str(find_partner(path, gt_root, lq_root, template, listings)))
             for path in gt_paths
         ]
-
-    def _partner(
-        self, gt_path: Path, gt_root: str, lq_root: str, listings: dict[Path, dict[str, str]]
-    ) -> Path:
-        """The LQ picture of a GT picture: same place, templated name, any usual extension."""
-        inside = gt_path.parent.relative_to(gt_root) if gt_path.is_relative_to(gt_root) else Path()
-        folder = Path(lq_root) / inside
-        names = _listing(folder, listings)
-        stem = self.opt.get("filename_tmpl", "{}").format(gt_path.stem)
-        for extension in (gt_path.suffix.lower(), *EXTENSIONS):
-            if f"{stem}{extension}" in names:
-                return folder / names[f"{stem}{extension}"]
-        raise PictureError(f"{gt_path}: has no partner {folder / stem}.* (dataroot_lq)")
 
     def _pairs_of_lmdb(self, index: int, gt_root: str, lq_root: str | None) -> list[_Pair]:
         gt_keys = _keys_of_lmdb(gt_root)
@@ -176,14 +164,7 @@ class MambaIRPairedDataset(Dataset):
 
     def _check_size(self, pair: _Pair, gt: tuple[int, ...], lq: tuple[int, ...]) -> None:
         """In training GT is ``scale`` times LQ; elsewhere ``scale − 1`` pixels may be over."""
-        training = self.opt["phase"] == "train"
-        over = [g - q * self.scale for g, q in zip(gt[:2], lq[:2], strict=True)]
-        allowed = 0 if training else self.scale - 1
-        if not all(0 <= each <= allowed for each in over):
-            raise PictureError(
-                f"{pair.lq}: {lq[0]}×{lq[1]} pixels do not match the {gt[0]}×{gt[1]} of {pair.gt} "
-                f"at scale {self.scale}"
-            )
+        check_pair_size(pair.gt, gt, str(pair.lq), lq, self.scale, self.opt["phase"] == "train")
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -240,6 +221,60 @@ class MambaIRPairedDataset(Dataset):
             # The published evaluation calls numpy.random.seed(0) before each picture.
             noise = np.random.RandomState(0).normal(0, sigma, gt.shape)
         return (gt + noise).astype(np.float32)
+
+
+def find_partner(
+    gt_path: Path, gt_root: str, lq_root: str, template: str, listings: dict[Path, dict[str, str]]
+) -> Path:
+    """The LQ picture of a GT picture: same place, templated name, any usual extension.
+
+    Args:
+        gt_path: the GT picture.
+        gt_root: its data root.
+        lq_root: data root of the LQ pictures.
+        template: ``filename_tmpl``.
+        listings: what was read of folders so far; shared between calls.
+
+    Raises:
+        PictureError: there is none.
+    """
+    inside = gt_path.parent.relative_to(gt_root) if gt_path.is_relative_to(gt_root) else Path()
+    folder = Path(lq_root) / inside
+    names = _listing(folder, listings)
+    stem = template.format(gt_path.stem)
+    for extension in (gt_path.suffix.lower(), *EXTENSIONS):
+        if f"{stem}{extension}" in names:
+            return folder / names[f"{stem}{extension}"]
+    raise PictureError(f"{gt_path}: has no partner {folder / stem}.* (dataroot_lq)")
+
+
+def check_pair_size(
+    gt_name: str,
+    gt: tuple[int, ...],
+    lq_name: str,
+    lq: tuple[int, ...],
+    scale: int,
+    exactly: bool,
+) -> None:
+    """Compares the sizes ``(H, W, …)`` of a pair.
+
+    Args:
+        gt_name: the GT picture, for the message.
+        gt: its size.
+        lq_name: the LQ picture.
+        lq: its size.
+        scale: GT is so many times LQ.
+        exactly: otherwise GT may have ``scale − 1`` pixels more.
+
+    Raises:
+        PictureError: they do not match.
+    """
+    over = [g - q * scale for g, q in zip(gt[:2], lq[:2], strict=True)]
+    if not all(0 <= each <= (0 if exactly else scale - 1) for each in over):
+        raise PictureError(
+            f"{lq_name}: {lq[0]}×{lq[1]} pixels do not match the {gt[0]}×{gt[1]} of {gt_name} "
+            f"at scale {scale}"
+        )
 
 
 def _listing(folder: Path, listings: dict[Path, dict[str, str]]) -> dict[str, str]:

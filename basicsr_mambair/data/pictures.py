@@ -91,7 +91,10 @@ def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     try:
         with Image.open(path) as picture:
             width, height = picture.size
-            on_its_side = picture.getexif().get(_ORIENTATION, 1) >= _FIRST_ON_ITS_SIDE
+            # Pillow decodes a whole PNG to look for EXIF data behind its pixels.
+            has_exif = picture.format != "PNG" or "exif" in picture.info
+            orientation = picture.getexif().get(_ORIENTATION, 1) if has_exif else 1
+            on_its_side = orientation >= _FIRST_ON_ITS_SIDE
     except Image.DecompressionBombError:  # Pillow's limit, not ours
         return decode_picture(Path(path).read_bytes(), os.fspath(path)).shape[:2]
     except OSError as error:

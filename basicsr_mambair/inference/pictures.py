@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from basicsr_mambair.data.degradations import imresize
+from basicsr_mambair.data.image_files import read_image, write_image
 from basicsr_mambair.data.pictures import PictureError
-from basicsr_mambair.inference.images import read_image, write_image
 from basicsr_mambair.inference.restorer import Restorer
 
 Pixels = NDArray[Any]

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from basicsr_mambair import compat
 from basicsr_mambair.cli import main
-from basicsr_mambair.inference.images import read_image, write_image
+from basicsr_mambair.data.image_files import read_image, write_image
 from tests.conftest import photograph, run_basicsr, tiny_network
 from tests.inference.test_restorer import bicubic_network
 

@@ -80,7 +80,7 @@ def bicubic_network(tmp_path: Path) -> Path:
 
 
 def test_from_checkpoint_and_measured(tmp_path: Path) -> None:
-    from basicsr_mambair.inference.images import read_image, write_image
+    from basicsr_mambair.data.image_files import read_image, write_image
 
     restorer = Restorer.from_checkpoint(bicubic_network(tmp_path))
     truth = photograph()
@@ -152,7 +152,7 @@ def test_an_interrupted_experiment_has_weights(tmp_path: Path) -> None:
 
 
 def test_pictures_too_small_to_measure(tmp_path: Path) -> None:
-    from basicsr_mambair.inference.images import write_image
+    from basicsr_mambair.data.image_files import write_image
 
     write_image(COLOUR[:3, :4], tmp_path / "a.png")
     with pytest.raises(PictureError, match=r"a\.png: too small"):

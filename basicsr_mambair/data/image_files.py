@@ -97,10 +97,10 @@ def write_image(image: Pixels, path: str | os.PathLike[str]) -> None:
     if image.ndim == 3 and image.shape[2] == 2:
         if image.dtype == np.uint8 and extension != ".webp":
             encoded = _encode_with_pillow(image, extension)
-            _write_atomically(encoded, path)
+            write_bytes(encoded, path)
             return
         image = image[..., [0, 0, 0, 1]]  # no encoder here knows gray and alpha of 16 bits
-    _write_atomically(_encode(image, path), path)
+    write_bytes(_encode(image, path), path)
 
 
 def _encode(image: Pixels, path: Path) -> bytes:
@@ -126,7 +126,12 @@ def _encode_with_pillow(image: Pixels, extension: str) -> bytes:
     return buffer.getvalue()
 
 
-def _write_atomically(content: bytes, path: Path) -> None:
+def write_bytes(content: bytes, path: Path) -> None:
+    """Writes a file that is either its old self or complete; its folder is created.
+
+    Raises:
+        PictureError: it cannot be written; names it.
+    """
     temporary = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from basicsr_mambair.data.image_files import read_image, write_image
 from basicsr_mambair.data.pictures import PictureError, is_complete
-from basicsr_mambair.inference.images import read_image, write_image
 from tests.conftest import photograph
 
 COLOUR = photograph(height=20, width=30)

@@ -1,0 +1,170 @@
+"""``basicsr prepare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from basicsr_mambair.prepare import Outcome
+
+_source = click.argument("source", metavar="FOLDER")
+_workers = click.option(
+    "-j", "--workers", type=click.IntRange(1), help="Threads.  [default: all cores]"
+)
+_folder = click.Path(file_okay=False, path_type=Path)
+
+
+@click.group()
+def prepare() -> None:
+    """Make data sets from folders of pictures, and check them.
+
+    Every command runs on all cores, leaves what is already there, and, stopped half-way, goes on
+    where it was when it is given again.
+    """
+
+
+@prepare.command()
+@_source
+@click.option("--scale", type=int, required=True, help="Shrink by this factor.")
+@click.option(
+    "-o", "--output", type=_folder, help="Default: datasets/NAME/LR_bicubic/XSCALE, NAME of FOLDER."
+)
+@click.option(
+    "--hr-output", type=_folder, help="Also write the pictures cut to multiples of the scale here."
+)
+@_workers
+def lr(
+    source: str, scale: int, output: Path | None, hr_output: Path | None, workers: int | None
+) -> None:
+    """Shrink bicubically, bit-exact with MATLAB's imresize.
+
+    Sides that are no multiples of the scale are first cut at the right and bottom.
+
+    \b
+    basicsr prepare lr datasets/DIV2K/HR --scale 2
+    """
+    from basicsr_mambair.prepare import make_lr
+
+    _tell(make_lr(source, scale, output, hr_output, workers))
+
+
+@prepare.command()
+@_source
+@click.option(
+    "-q",
+    "--quality",
+    "qualities",
+    type=int,
+    multiple=True,
+    help="Of JPEG, 1 to 100; may be repeated.  [default: 10, 20, 30 and 40]",
+)
+@click.option(
+    "--gray/--color", default=True, show_default=True, help="Gray, as in the papers, or colour."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=_folder,
+    help="Default: datasets/NAME/JPEG_QUALITY (JPEG_color_QUALITY), NAME of FOLDER.",
+)
+@_workers
+def jpeg(
+    source: str, qualities: tuple[int, ...], gray: bool, output: Path | None, workers: int | None
+) -> None:
+    """Compress by JPEG.
+
+    \b
+    basicsr prepare jpeg datasets/Classic5
+    basicsr prepare jpeg datasets/LIVE1 -q 10 --color
+    """
+    from basicsr_mambair.prepare import make_jpeg
+
+    if output is not None and len(qualities) != 1:
+        raise click.UsageError("--output goes with a single --quality")
+    for quality in qualities or (10, 20, 30, 40):
+        _tell(make_jpeg(source, quality, gray, output, workers))
+
+
+@prepare.command()
+@_source
+@click.option("-o", "--output", type=_folder, required=True, help="Folder for the squares.")
+@click.option("--size", default=480, show_default=True, help="Side of a square, in pixels.")
+@click.option("--step", default=240, show_default=True, help="Distance between squares.")
+@click.option(
+    "--threshold",
+    default=0,
+    show_default=True,
+    help="Pixels left at a border that get no square of their own.",
+)
+@_workers
+def crops(**arguments: Any) -> None:
+    """Cut into overlapping squares: training reads them faster than whole pictures.
+
+    For low-resolution pictures divide --size, --step and --threshold by the scale.
+
+    \b
+    basicsr prepare crops datasets/DIV2K/HR -o datasets/DIV2K/HR_sub
+    basicsr prepare crops datasets/DIV2K/LR_bicubic/X2 -o DIV2K_X2_sub --size 240 --step 120
+    """
+    from basicsr_mambair.prepare import make_crops
+
+    _tell(make_crops(**arguments))
+
+
+@prepare.command()
+@_source
+@click.option("-o", "--output", type=_folder, required=True, help="Folder, NAME.lmdb.")
+@_workers
+def lmdb(source: str, output: Path, workers: int | None) -> None:
+    """Write pictures into an LMDB that BasicSR's datasets read (io_backend: lmdb).
+
+    \b
+    basicsr prepare lmdb datasets/DIV2K/HR_sub -o datasets/DIV2K/HR_sub.lmdb
+    """
+    from basicsr_mambair.prepare import make_lmdb
+
+    _tell(make_lmdb(source, output, workers))
+
+
+@prepare.command()
+@click.option(
+    "-opt", "--opt", "path", required=True, metavar="FILE", help="A train or test option file."
+)
+@click.option("--decode", is_flag=True, help="Read every picture whole, to find damaged ones.")
+@_workers
+def check(path: str, decode: bool, workers: int | None) -> None:
+    """Compare the data with what an option file wants: folders, counts, pairs, sizes.
+
+    Exit status 1: something is missing or does not fit.
+
+    \b
+    basicsr prepare check -opt options/test/mambairv2_light_x2.yml
+    """
+    from basicsr_mambair.prepare import check_option_file
+
+    shown = 10
+    broken = False
+    for report in check_option_file(path, decode, workers):
+        click.secho(report.name, bold=True)
+        click.echo(f"  {report.pictures} pictures, {report.pairs} fit")
+        for note in report.notes:
+            click.secho(f"  note: {note}", fg="yellow")
+        for problem in report.problems[:shown]:
+            click.secho(f"  {problem}", fg="red")
+        if len(report.problems) > shown:
+            click.secho(f"  … and {len(report.problems) - shown} more", fg="red")
+        broken = broken or bool(report.problems)
+    if broken:
+        raise SystemExit(1)
+
+
+def _tell(outcome: Outcome) -> None:
+    for failure in outcome.failures:
+        click.secho(failure, fg="red", err=True)
+    kept = f", {outcome.kept} were there already" if outcome.kept else ""
+    click.echo(f"{outcome.output}: {outcome.made} pictures done{kept}")
+    if outcome.failures:
+        raise SystemExit(1)

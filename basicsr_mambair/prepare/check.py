@@ -1,0 +1,198 @@
+"""What an option file wants of its data, beside what is there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from basicsr_mambair.config import load_options
+from basicsr_mambair.data.paired_image_dataset import (
+    MambaIRPairedDataset,
+    check_pair_size,
+    find_partner,
+)
+from basicsr_mambair.data.pictures import (
+    PictureError,
+    decode_picture,
+    list_pictures,
+    picture_size,
+)
+from basicsr_mambair.data.samples import as_list
+from basicsr_mambair.prepare.jobs import map_in_parallel
+
+# Pictures of the sets as the papers use them.
+USUAL_COUNTS = {
+    "Set5": 5,
+    "Set12": 12,
+    "Set14": 14,
+    "B100": 100,
+    "Urban100": 100,
+    "Manga109": 109,
+    "Classic5": 5,
+    "LIVE1": 29,
+    "CBSD68": 68,
+    "BSD68": 68,
+    "Kodak24": 24,
+    "McMaster": 18,
+    "DIV2K": 800,
+    "Flickr2K": 2650,
+    "BSD500": 400,
+    "WED": 4744,
+}
+
+
+@dataclass
+class DatasetReport:
+    """What was found of a dataset section.
+
+    Attributes:
+        name: key and name of the section.
+        pairs: GT pictures, and those with an LQ partner that fits (or is made from them).
+        notes: what is unusual but works.
+        problems: what training or testing would stop at.
+    """
+
+    name: str
+    pictures: int = 0
+    pairs: int = 0
+    notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def check_option_file(
+    path: str | os.PathLike[str], decode: bool = False, workers: int | None = None
+) -> list[DatasetReport]:
+    """Looks for every picture that an option file asks for.
+
+    Args:
+        path: a train or test option file.
+        decode: read every picture whole instead of its header, to find damaged ones.
+        workers: threads; all cores by default.
+
+    Returns:
+        One report a dataset section; nothing is written.
+
+    Raises:
+        OptionError: the file is wrong in itself.
+    """
+    options = _load(Path(path))
+    reports = []
+    for key, section in options["datasets"].items():
+        report = DatasetReport(f"{key} ({section['name']})")
+        completed = {
+            **section,
+            "phase": key.split("_")[0],
+            "scale": int(options.get("scale", 1)),
+        }
+        try:
+            _check_section(completed, report, decode, workers)
+        except PictureError as error:
+            report.problems.append(str(error))
+        reports.append(report)
+    return reports
+
+
+def _load(path: Path) -> dict[str, Any]:
+    from basicsr_mambair.config import OptionError
+
+    try:
+        return load_options(path, is_train=True, check_files=False)
+    except OptionError as error:
+        try:
+            return load_options(path, is_train=False, check_files=False)
+        except OptionError as other:
+            # Of the two, the one that is not about being the other kind of file.
+            wrong_kind = "datasets.test" in str(error) or "train: must be" in str(error)
+            raise other if wrong_kind else error from None
+
+
+def _check_section(
+    section: Mapping[str, Any], report: DatasetReport, decode: bool, workers: int | None
+) -> None:
+    if (section.get("io_backend") or {}).get("type", "disk") == "lmdb":
+        _check_lmdb(section, report)
+        return
+    template = section.get("filename_tmpl", "{}")
+    lq_roots = as_list(section.get("dataroot_lq"))
+    pairs: list[tuple[Path, Path | None]] = []
+    for index, root in enumerate(as_list(section.get("dataroot_gt"))):
+        try:
+            paths = list_pictures(
+                root, as_list(section.get("include", "*")), as_list(section.get("exclude"))
+            )
+        except PictureError as error:
+            report.problems.append(str(error))
+            continue
+        report.pictures += len(paths)
+        _compare_count(str(root), len(paths), section, report)
+        lq_root = lq_roots[index] if index < len(lq_roots) else None
+        if lq_root is None:
+            pairs += [(gt, None) for gt in paths]
+        elif not Path(lq_root).expanduser().is_dir():
+            report.problems.append(f"{lq_root}: there is no such folder")
+        else:
+            pairs += _pair_up(paths, str(root), str(lq_root), template, report)
+
+    def look_at(pair: tuple[Path, Path | None]) -> None:
+        gt, lq = pair
+        sizes = [_size(each, decode) for each in pair if each is not None]
+        if lq is not None:
+            exactly = section["phase"] == "train"
+            check_pair_size(str(gt), sizes[0], str(lq), sizes[1], section["scale"], exactly)
+        least = section.get("gt_size")
+        if section["phase"] == "train" and least and min(sizes[0][:2]) < least:
+            raise PictureError(f"{gt}: is smaller than the crop of {least} pixels (gt_size)")
+
+    for result in map_in_parallel(look_at, pairs, report.name, workers):
+        if result.error is None:
+            report.pairs += 1
+        else:
+            report.problems.append(str(result.error))
+
+
+def _pair_up(
+    paths: list[Path], root: str, lq_root: str, template: str, report: DatasetReport
+) -> list[tuple[Path, Path | None]]:
+    listings: dict[Path, dict[str, str]] = {}
+    pairs: list[tuple[Path, Path | None]] = []
+    for gt in paths:
+        try:
+            pairs.append((gt, find_partner(gt, root, lq_root, template, listings)))
+        except PictureError as error:
+            report.problems.append(str(error))
+    partners = {lq.name for _, lq in pairs if lq is not None}
+    left_over = [path for path in list_pictures(lq_root) if path.name not in partners]
+    if left_over:
+        report.notes.append(
+            f"{lq_root}: {len(left_over)} pictures belong to no GT, {left_over[0].name} for example"
+        )
+    return pairs
+
+
+def _size(path: Path, decode: bool) -> tuple[int, ...]:
+    if not decode:
+        return picture_size(path)
+    try:
+        return decode_picture(path.read_bytes(), str(path)).shape
+    except OSError as error:
+        raise PictureError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _compare_count(
+    root: str, count: int, section: Mapping[str, Any], report: DatasetReport
+) -> None:
+    """Notes a number of pictures other than the papers'."""
+    if section.get("include"):
+        return
+    usual = next((USUAL_COUNTS[part] for part in Path(root).parts if part in USUAL_COUNTS), None)
+    if usual is not None and usual != count:
+        report.notes.append(f"{root}: {count} pictures; the papers use {usual}")
+
+
+def _check_lmdb(section: Mapping[str, Any], report: DatasetReport) -> None:
+    """Pairs by the keys in the meta information, as the dataset finds them."""
+    dataset = MambaIRPairedDataset(section)
+    report.pictures = report.pairs = len(dataset)

@@ -1,0 +1,83 @@
+"""Sub-images of large pictures: a training crop is read without decoding the rest."""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import partial
+from pathlib import Path
+
+from basicsr_mambair.data.image_files import read_image, write_image
+from basicsr_mambair.data.pictures import list_pictures, picture_size
+from basicsr_mambair.prepare.jobs import Job, Outcome, PrepareError, run_jobs
+
+_SCALE_SUFFIX = re.compile(r"^(.*?)(x\d+)?$")
+
+
+def make_crops(
+    source: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    size: int = 480,
+    step: int = 240,
+    threshold: int = 0,
+    workers: int | None = None,
+) -> Outcome:
+    """Cuts every picture into squares, as BasicSR's ``extract_subimages.py`` does.
+
+    Squares begin every ``step`` pixels; where more than ``threshold`` pixels are left at the right
+    or bottom, one more ends at the border. A side shorter than ``size`` stays whole. The squares of
+    ``0001x2.png`` are ``0001_s001x2.png``, …, so that pairs keep their ``filename_tmpl``. For
+    low-resolution pictures divide all three numbers by the scale.
+
+    Args:
+        source: folder of pictures.
+        output: folder for the squares, PNG.
+        size: side of a square, in pixels.
+        step: distance between squares, in pixels.
+        threshold: pixels at a border that need no square of their own.
+        workers: threads; all cores by default.
+
+    Raises:
+        PictureError: there is no such folder, or no picture in it.
+        PrepareError: a number makes no sense, or see :func:`run_jobs`.
+    """
+    if size < 1 or step < 1 or threshold < 0:
+        raise PrepareError(
+            f"size and step must be 1 at least and threshold 0, got {size}, {step}, {threshold}"
+        )
+    folder = Path(output)
+    jobs = []
+    for path in list_pictures(source):
+        height, width = picture_size(path)
+        count = len(_starts(height, size, step, threshold)) * len(
+            _starts(width, size, step, threshold)
+        )
+        jobs.append(Job(path, tuple(_targets(path, folder, count))))
+    settings = {"command": "crops", "size": size, "step": step, "threshold": threshold}
+    cut = partial(_cut, size=size, step=step, threshold=threshold)
+    return run_jobs(cut, jobs, folder, settings, f"{size}×{size}", workers)
+
+
+def _targets(path: Path, folder: Path, count: int) -> list[Path]:
+    match = _SCALE_SUFFIX.match(path.stem)
+    assert match is not None
+    name, scale = match[1], match[2] or ""
+    return [folder / f"{name}_s{index:03d}{scale}.png" for index in range(1, count + 1)]
+
+
+def _starts(length: int, size: int, step: int, threshold: int) -> list[int]:
+    """Where squares begin along a side."""
+    if length <= size:
+        return [0]
+    starts = list(range(0, length - size + 1, step))
+    if length - (starts[-1] + size) > threshold:
+        starts.append(length - size)
+    return starts
+
+
+def _cut(job: Job, size: int, step: int, threshold: int) -> None:
+    image = read_image(job.source)
+    targets = iter(job.targets)
+    for top in _starts(image.shape[0], size, step, threshold):
+        for left in _starts(image.shape[1], size, step, threshold):
+            write_image(image[top : top + size, left : left + size], next(targets))

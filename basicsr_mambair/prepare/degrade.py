@@ -1,0 +1,117 @@
+"""Low-quality versions of a folder of pictures, as files."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+
+import cv2
+
+from basicsr_mambair.data.degradations import encode_jpeg, imresize
+from basicsr_mambair.data.image_files import read_image, write_bytes, write_image
+from basicsr_mambair.data.pictures import PictureError, decode_picture, list_pictures
+from basicsr_mambair.prepare.jobs import Job, Outcome, PrepareError, data_set_name, run_jobs
+
+
+def make_lr(
+    source: str | os.PathLike[str],
+    scale: int,
+    output: str | os.PathLike[str] | None = None,
+    hr_output: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+) -> Outcome:
+    """Shrinks every picture bicubically, bit-exact with MATLAB's ``imresize`` on 8 bits.
+
+    A side that is no multiple of the scale is first cut at the right or bottom ("modcrop").
+
+    Args:
+        source: folder of HQ pictures; ``pkg://package/folder`` is one of a package.
+        scale: whole number from 2 on.
+        output: folder for ``NAMExSCALE.png``; default ``datasets/DATASET/LR_bicubic/XSCALE``.
+        hr_output: also write the cut HQ pictures here, ``NAME.png``.
+        workers: threads; all cores by default.
+
+    Raises:
+        PictureError: there is no such folder, or no picture in it.
+        PrepareError: see :func:`run_jobs`.
+    """
+    if scale < 2:
+        raise PrepareError(f"scale: must be a whole number from 2 on, got {scale}")
+    pictures = list_pictures(source)
+    folder = Path(
+        output or Path("datasets", data_set_name(pictures[0].parent), "LR_bicubic", f"X{scale}")
+    )
+    jobs = []
+    for path in pictures:
+        targets = [folder / f"{path.stem}x{scale}.png"]
+        if hr_output:
+            targets.append(Path(hr_output) / f"{path.stem}.png")
+        jobs.append(Job(path, tuple(targets)))
+    settings = {"command": "lr", "scale": scale}
+    if hr_output:
+        _check_hr_folder(Path(hr_output), pictures[0].parent, scale)
+    return run_jobs(partial(_shrink, scale=scale), jobs, folder, settings, f"×{scale}", workers)
+
+
+def _check_hr_folder(folder: Path, source: Path, scale: int) -> None:
+    from basicsr_mambair.prepare.jobs import claim
+
+    if folder.resolve() == source.resolve():
+        raise PrepareError(f"{folder}: is the source; choose another folder for the cut pictures")
+    claim(folder, {"command": "lr", "cut to multiples of": scale})
+
+
+def _shrink(job: Job, scale: int) -> None:
+    image = read_image(job.source)
+    height, width = (side - side % scale for side in image.shape[:2])
+    if not height or not width:
+        raise PictureError(f"{job.source}: is smaller than {scale} pixels")
+    image = image[:height, :width]
+    for target in job.targets[1:]:
+        write_image(image, target)
+    write_image(imresize(image, 1 / scale), job.targets[0])
+
+
+def make_jpeg(
+    source: str | os.PathLike[str],
+    quality: int,
+    gray: bool = True,
+    output: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+) -> Outcome:
+    """Compresses every picture by JPEG (libjpeg through OpenCV; colour at 4:2:0).
+
+    Args:
+        source: folder of HQ pictures; ``pkg://package/folder`` is one of a package.
+        quality: 1 to 100.
+        gray: compress the luma as OpenCV reads it, as JPEG tables of the papers do; else colour.
+        output: folder for ``NAME.jpg``; default ``datasets/DATASET/JPEG_QUALITY``, or
+            ``JPEG_color_QUALITY``.
+        workers: threads; all cores by default.
+
+    Raises:
+        PictureError: there is no such folder, or no picture in it.
+        PrepareError: see :func:`run_jobs`.
+    """
+    if not 1 <= quality <= 100:
+        raise PrepareError(f"quality: must be within 1 and 100, got {quality}")
+    pictures = list_pictures(source)
+    name = f"JPEG_{quality}" if gray else f"JPEG_color_{quality}"
+    folder = Path(output or Path("datasets", data_set_name(pictures[0].parent), name))
+    jobs = [Job(path, (folder / f"{path.stem}.jpg",)) for path in pictures]
+    settings = {"command": "jpeg", "quality": quality, "colour": not gray}
+    compress = partial(_compress, quality=quality, gray=gray)
+    return run_jobs(compress, jobs, folder, settings, f"quality {quality}", workers)
+
+
+def _compress(job: Job, quality: int, gray: bool) -> None:
+    try:
+        content = job.source.read_bytes()
+    except OSError as error:
+        raise PictureError(f"{job.source}: cannot be read: {error.strerror}") from error
+    image = decode_picture(content, str(job.source), gray=gray)
+    try:
+        write_bytes(encode_jpeg(image, quality), job.targets[0])
+    except cv2.error as error:
+        raise PictureError(f"{job.source}: cannot be encoded as JPEG: {error}") from error

@@ -1,0 +1,116 @@
+"""A folder of pictures as an LMDB, in the form that BasicSR's datasets read."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import cv2
+import lmdb
+from PIL import Image
+
+from basicsr_mambair.data.image_files import read_image, write_bytes
+from basicsr_mambair.data.pictures import PictureError, list_pictures
+from basicsr_mambair.prepare.jobs import Outcome, PrepareError, claim, map_in_parallel
+
+_LEVEL = 1  # of PNG: larger files that decode fast
+_FIRST_MAP = 1 << 28  # bytes; the map doubles when it is full
+_BATCH = 64 << 20  # bytes in a transaction: what a killed run loses at most
+_META = "meta_info.txt"
+
+
+def make_lmdb(
+    source: str | os.PathLike[str], output: str | os.PathLike[str], workers: int | None = None
+) -> Outcome:
+    """Writes every picture, as PNG, under its name without extension, and ``meta_info.txt``.
+
+    A killed run goes on with the pictures that are missing. ``meta_info.txt`` is written last: a
+    dataset refuses a folder without it.
+
+    Args:
+        source: folder of pictures.
+        output: the folder; its name ends in ``.lmdb``.
+        workers: threads that decode and encode; all cores by default.
+
+    Raises:
+        PictureError: there is no such folder, or no picture in it.
+        PrepareError: the name does not end in ``.lmdb``, or two pictures have one key.
+    """
+    folder = Path(output)
+    if folder.suffix != ".lmdb":
+        raise PrepareError(f"{folder}: the folder of an LMDB must end in .lmdb")
+    pictures: dict[str, Path] = {}
+    for path in list_pictures(source):
+        if path.stem in pictures:
+            raise PrepareError(f"{path} and {pictures[path.stem]} would have the same key")
+        pictures[path.stem] = path
+    claim(folder, {"command": "lmdb"})
+    outcome = Outcome(folder)
+    (folder / _META).unlink(missing_ok=True)
+    with lmdb.open(str(folder), map_size=_FIRST_MAP) as database:
+        if database.info()["map_size"] < _used(database) + _BATCH:
+            database.set_mapsize(2 * _used(database) + _BATCH)
+        with database.begin() as transaction:
+            present = {bytes(key).decode() for key in transaction.cursor().iternext(values=False)}
+        _remove_others(database, present - set(pictures))
+        pending = [path for key, path in pictures.items() if key not in present]
+        outcome.kept = len(pictures) - len(pending)
+        batch: list[tuple[bytes, bytes]] = []
+        for result in map_in_parallel(_encode, pending, folder.name, workers):
+            if result.error is not None:
+                outcome.failures.append(str(result.error))
+                continue
+            assert result.value is not None
+            batch.append((result.item.stem.encode(), result.value))
+            outcome.made += 1
+            if sum(len(content) for _, content in batch) >= _BATCH:
+                _put(database, batch)
+                batch = []
+        _put(database, batch)
+        if not outcome.failures:
+            write_bytes(_meta_info(database).encode(), folder / _META)
+    return outcome
+
+
+def _encode(path: Path) -> bytes:
+    image = read_image(path)
+    ok, encoded = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, _LEVEL])
+    if not ok:
+        raise PictureError(f"{path}: OpenCV could not encode {image.shape} as PNG")
+    return encoded.tobytes()
+
+
+def _used(database: lmdb.Environment) -> int:
+    return (database.info()["last_pgno"] + 1) * database.stat()["psize"]
+
+
+def _put(database: lmdb.Environment, batch: list[tuple[bytes, bytes]]) -> None:
+    """Writes entries in one transaction: all or, if the process dies, none."""
+    while True:
+        try:
+            with database.begin(write=True) as transaction:
+                for key, content in batch:
+                    transaction.put(key, content)
+            return
+        except lmdb.MapFullError:
+            database.set_mapsize(2 * database.info()["map_size"])
+
+
+def _remove_others(database: lmdb.Environment, keys: set[str]) -> None:
+    """Takes out what an earlier run wrote and the source no longer has."""
+    with database.begin(write=True) as transaction:
+        for key in keys:
+            transaction.delete(key.encode())
+
+
+def _meta_info(database: lmdb.Environment) -> str:
+    """A line an entry: name, (height,width,channels), compression level."""
+    lines = []
+    with database.begin() as transaction:
+        for key, content in transaction.cursor():
+            with Image.open(io.BytesIO(content)) as picture:  # reads the header alone
+                width, height = picture.size
+                channels = len(picture.getbands())
+            lines.append(f"{key.decode()}.png ({height},{width},{channels}) {_LEVEL}\n")
+    return "".join(lines)
