@@ -17,7 +17,7 @@ from basicsr_mambair import archs, data, metrics, models
 _CONTENTS: list[tuple[Registry, tuple[Any, ...]]] = [
     (ARCH_REGISTRY, (archs.MambaIR, archs.MambaIRv2, archs.MambaIRv2Light)),
     (DATASET_REGISTRY, (data.MambaIRPairedDataset, data.DegradedImageDataset)),
-    (METRIC_REGISTRY, (metrics.calculate_psnrb,)),
+    (METRIC_REGISTRY, (metrics.calculate_dists, metrics.calculate_lpips, metrics.calculate_psnrb)),
     (MODEL_REGISTRY, (models.MambaIRModel, models.MambaIRv2Model, models.MambaIRv2LightModel)),
 ]
 

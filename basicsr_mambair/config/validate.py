@@ -64,7 +64,9 @@ def validate_options(options: dict[str, Any], is_train: bool, check_files: bool 
         for key in ("print_freq", "save_checkpoint_freq"):
             _check_number(options["logger"], key, "logger")
     if options.get("val") is not None:
-        _check_val(_section(options, "val"), is_train, options["datasets"])
+        _check_val(_section(options, "val"), is_train, options["datasets"], check_files)
+    if options.get("published") is not None:
+        _check_keys(_section(options, "published"), known.PUBLISHED, "published")
 
 
 def _check_network(section: dict[str, Any], where: str, scale: int | None) -> None:
@@ -134,11 +136,14 @@ def _check_compile(backend: Any) -> None:
         )
 
 
-def _check_val(val: dict[str, Any], is_train: bool, datasets: Mapping[str, Any]) -> None:
+def _check_val(
+    val: dict[str, Any], is_train: bool, datasets: Mapping[str, Any], check_files: bool
+) -> None:
     import basicsr.metrics  # noqa: F401  (fills the registry)
     from basicsr.utils.registry import METRIC_REGISTRY
 
     from basicsr_mambair.inference.tiles import TileError, parse_tile
+    from basicsr_mambair.metrics.perceptual import MetricUnavailableError, check_available
 
     _check_keys(val, known.VAL, "val")
     if is_train and any(key.split("_")[0] == "val" for key in datasets):
@@ -150,8 +155,15 @@ def _check_val(val: dict[str, Any], is_train: bool, datasets: Mapping[str, Any])
     for name, section in metrics.items():
         given = ("img", "img2", "better")
         registry = dict(iter(METRIC_REGISTRY))
-        _check_call(section, registry, f"val.metrics.{name}", "metric", given=given)
+        metric = _check_call(section, registry, f"val.metrics.{name}", "metric", given=given)
+        if check_files:
+            try:
+                check_available(metric.__name__, section)
+            except MetricUnavailableError as error:
+                raise OptionError(f"val.metrics.{name}: {error}") from error
     _check_choice(val, "baseline", ("bicubic",), "val")
+    if not isinstance(val.get("self_ensemble", False), bool):
+        raise OptionError(f"val.self_ensemble: must be true or false, got {val['self_ensemble']!r}")
     try:
         parse_tile(val.get("tile", "authors"), val.get("tile_overlap"))
     except TileError as error:

@@ -1,5 +1,6 @@
 """Metrics beyond BasicSR's, under the names that option files use."""
 
+from basicsr_mambair.metrics.perceptual import calculate_dists, calculate_lpips
 from basicsr_mambair.metrics.psnrb import calculate_psnrb
 
-__all__ = ["calculate_psnrb"]
+__all__ = ["calculate_dists", "calculate_lpips", "calculate_psnrb"]

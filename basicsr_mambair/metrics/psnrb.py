@@ -6,10 +6,10 @@ import math
 from typing import Any
 
 import numpy as np
-from basicsr.metrics.metric_util import reorder_image, to_y_channel
 from numpy.typing import NDArray
 
 from basicsr_mambair.data.degradations import Pixels
+from basicsr_mambair.metrics.preparation import comparable
 
 
 def calculate_psnrb(
@@ -42,19 +42,12 @@ def calculate_psnrb(
     Raises:
         ValueError: shapes that differ, or an unknown order.
     """
-    if img.shape != img2.shape:
-        raise ValueError(f"calculate_psnrb: shapes differ: {img.shape} and {img2.shape}")
-    if input_order not in ("HWC", "CHW"):
-        raise ValueError(f"calculate_psnrb: input_order must be HWC or CHW, got {input_order!r}")
-    pictures = []
-    for picture in (img, img2):
-        picture = reorder_image(picture, input_order=input_order)
-        if crop_border:
-            picture = picture[crop_border:-crop_border, crop_border:-crop_border]
-        if test_y_channel:
-            picture = to_y_channel(picture)
-        pictures.append(picture.astype(np.float64))
-    restored, truth = pictures
+    restored, truth = (
+        picture.astype(np.float64)
+        for picture in comparable(
+            "calculate_psnrb", img, img2, crop_border, input_order, test_y_channel
+        )
+    )
     error = float(np.mean((restored - truth) ** 2))
     factors = [
         blocking_effect(channel, block_size, crop_border) for channel in np.moveaxis(restored, 2, 0)

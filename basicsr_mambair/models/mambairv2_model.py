@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from basicsr_mambair.archs.warm_start import start_at_bicubic
 from basicsr_mambair.data.degradations import imresize
+from basicsr_mambair.inference.ensemble import self_ensemble
 from basicsr_mambair.inference.tiles import parse_tile, run_tiled
 
 AMP_DTYPES = {None: None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -37,6 +39,7 @@ class MambaIRv2Model(SRModel):
     - ``train.warm_start: bicubic``: begin with a network that interpolates bicubically;
     - ``val.tile``: ``authors`` (default, the published protocol), ``none``, or the side of
       overlapping blended tiles, with ``val.tile_overlap``;
+    - ``val.self_ensemble: true``: average over the eight orientations of a picture;
     - ``val.baseline: bicubic``: also report the metrics of bicubic interpolation (of the input
       itself at scale 1).
 
@@ -47,6 +50,7 @@ class MambaIRv2Model(SRModel):
     def __init__(self, opt: dict[str, Any]) -> None:
         val = opt.get("val") or {}
         self.tiling = parse_tile(val.get("tile", "authors"), val.get("tile_overlap"))
+        self.self_ensemble = bool(val.get("self_ensemble", False))
         self.scale = int(opt.get("scale", 1))
         self._baselines: dict[str, dict[str, float]] = {}
         super().__init__(opt)
@@ -154,9 +158,15 @@ class MambaIRv2Model(SRModel):
         net = self.net_g_ema if hasattr(self, "net_g_ema") else self.get_bare_model(self.net_g)
         net.eval()
         with torch.no_grad():
-            self.output = run_tiled(net, self.lq, self.scale, self.tiling)
+            if self.self_ensemble:
+                self.output = self_ensemble(partial(self._restore, net), self.lq)
+            else:
+                self.output = self._restore(net, self.lq)
         if self.is_train:
             self.net_g.train()
+
+    def _restore(self, net: torch.nn.Module, x: Tensor) -> Tensor:
+        return run_tiled(net, x, self.scale, self.tiling)
 
     def nondist_validation(
         self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool

@@ -1,0 +1,123 @@
+"""LPIPS and DISTS, computed by torchmetrics (Apache-2.0), an optional extra.
+
+Their own small weights come with torchmetrics: those of LPIPS are BSD-2-Clause (Zhang et al.),
+those of DISTS MIT (Ding et al.). The classifiers they look through are torchvision's, trained on
+ImageNet; their files are the user's to fetch, nothing is downloaded here.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from basicsr_mambair.data.degradations import Pixels
+from basicsr_mambair.metrics.preparation import comparable
+
+_CLASSIFIERS = {
+    "alex": "AlexNet_Weights",
+    "vgg": "VGG16_Weights",
+    "squeeze": "SqueezeNet1_1_Weights",
+}
+
+
+class MetricUnavailableError(RuntimeError):
+    """A metric needs a package or a file that is not there; says which and where from."""
+
+
+def calculate_lpips(
+    img: Pixels,
+    img2: Pixels,
+    crop_border: int,
+    input_order: str = "HWC",
+    net: str = "alex",
+    **kwargs: Any,
+) -> float:
+    """LPIPS (Zhang et al., CVPR 2018, arXiv 1801.03924), version 0.1; lower is better.
+
+    Args:
+        img: restored picture, [0, 255], ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)``; BGR if C is 3.
+        img2: ground truth of the same shape.
+        crop_border: pixels left out at every edge.
+        input_order: ``"HWC"`` or ``"CHW"``.
+        net: classifier: ``"alex"`` (as papers report it), ``"vgg"`` or ``"squeeze"``.
+        kwargs: BasicSR hands over keys of the option file that are not for the function.
+
+    Raises:
+        ValueError: shapes that differ, or an unknown order or classifier.
+        MetricUnavailableError: torchmetrics or the weights of the classifier are missing.
+    """
+    if net not in _CLASSIFIERS:
+        raise ValueError(f"calculate_lpips: net must be one of {list(_CLASSIFIERS)}, got {net!r}")
+    pictures = comparable("calculate_lpips", img, img2, crop_border, input_order)
+    return _measure(_lpips(net), pictures)
+
+
+def calculate_dists(
+    img: Pixels, img2: Pixels, crop_border: int, input_order: str = "HWC", **kwargs: Any
+) -> float:
+    """DISTS (Ding et al., IEEE TPAMI 2020, arXiv 2004.07728); lower is better.
+
+    Arguments and errors as of :func:`calculate_lpips`; the classifier is VGG16.
+    """
+    pictures = comparable("calculate_dists", img, img2, crop_border, input_order)
+    return _measure(_dists(), pictures)
+
+
+def check_available(name: str, section: Mapping[str, Any]) -> None:
+    """Raises :class:`MetricUnavailableError` if a metric of an option file could not run."""
+    if name == calculate_lpips.__name__:
+        _require_weights("LPIPS", str(section.get("net", "alex")))
+    elif name == calculate_dists.__name__:
+        _require_weights("DISTS", "vgg")
+
+
+def _as_tensor(image: Pixels) -> Tensor:
+    """``(1, 3, H, W)``, RGB in [0, 1]; gray as three equal channels."""
+    rgb = np.broadcast_to(image[..., ::-1], (*image.shape[:2], 3)).transpose(2, 0, 1)
+    return torch.from_numpy(np.ascontiguousarray(rgb, np.float32))[None] / 255
+
+
+@cache
+def _lpips(net: str) -> Any:
+    _require_weights("LPIPS", net)
+    from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+
+    return LearnedPerceptualImagePatchSimilarity(cast(Any, net), normalize=True)
+
+
+@cache
+def _dists() -> Any:
+    _require_weights("DISTS", "vgg")
+    from torchmetrics.image.dists import DeepImageStructureAndTextureSimilarity
+
+    return DeepImageStructureAndTextureSimilarity()
+
+
+def _measure(metric: Any, pictures: tuple[Pixels, Pixels]) -> float:
+    with torch.no_grad():
+        value = float(metric(*(_as_tensor(each) for each in pictures)))
+    metric.reset()
+    return value
+
+
+def _require_weights(metric: str, net: str) -> None:
+    """Makes sure that torchvision finds the file and downloads nothing."""
+    import torchvision
+
+    if importlib.util.find_spec("torchmetrics") is None:
+        raise MetricUnavailableError(
+            f"{metric} needs torchmetrics: pip install 'basicsr-mambair[perceptual]'"
+        )
+    if net not in _CLASSIFIERS:
+        raise MetricUnavailableError(f"{metric}: net must be one of {list(_CLASSIFIERS)}: {net!r}")
+    url = getattr(torchvision.models, _CLASSIFIERS[net]).DEFAULT.url
+    file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+    if not file.is_file():
+        raise MetricUnavailableError(f"{metric} needs {file}; it is {url}, which you may download")
