@@ -9,6 +9,7 @@ import click
 
 from basicsr_mambair import __version__
 from basicsr_mambair.checkpoint import CheckpointError
+from basicsr_mambair.cli.complexity import complexity
 from basicsr_mambair.cli.doctor import doctor
 from basicsr_mambair.cli.prepare import prepare
 from basicsr_mambair.cli.restore import restore
@@ -65,5 +66,5 @@ def main() -> None:
     """Train, measure and use MambaIRv2 and every network of BasicSR."""
 
 
-for _command in (train, test, restore, prepare, doctor):
+for _command in (train, test, restore, prepare, complexity, doctor):
     main.add_command(_command)

@@ -2,7 +2,14 @@
 
 from basicsr_mambair.config.compose import composed_text
 from basicsr_mambair.config.errors import OptionError
-from basicsr_mambair.config.load import load_options
+from basicsr_mambair.config.load import load_any_options, load_options
 from basicsr_mambair.config.run import RunArguments, prepare_run
 
-__all__ = ["OptionError", "RunArguments", "composed_text", "load_options", "prepare_run"]
+__all__ = [
+    "OptionError",
+    "RunArguments",
+    "composed_text",
+    "load_any_options",
+    "load_options",
+    "prepare_run",
+]

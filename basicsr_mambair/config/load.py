@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from basicsr_mambair.utils.arguments import did_you_mean
 
 
 def load_options(
-    path: str | Path,
+    path: str | os.PathLike[str],
     *,
     is_train: bool,
     overrides: Sequence[str] = (),
@@ -51,6 +52,21 @@ def load_options(
     except OptionError as error:
         raise OptionError(f"{path}: {error}") from error.__cause__
     return options
+
+
+def load_any_options(path: str | os.PathLike[str]) -> Options:
+    """Reads and checks an option file of either kind, without a look at the files it names.
+
+    A file with a ``train`` section is one for training.
+
+    Raises:
+        OptionError: as of :func:`load_options`.
+    """
+    try:
+        is_train = "train" in read_composed(Path(path))
+    except OptionError as error:
+        raise OptionError(f"{path}: {error}") from error.__cause__
+    return load_options(path, is_train=is_train, check_files=False)
 
 
 def _override(options: Options, entry: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from basicsr_mambair.config import load_options
+from basicsr_mambair.config import load_any_options
 from basicsr_mambair.data.paired_image_dataset import (
     MambaIRPairedDataset,
     check_pair_size,
@@ -78,7 +78,7 @@ def check_option_file(
     Raises:
         OptionError: the file is wrong in itself.
     """
-    options = _load(Path(path))
+    options = load_any_options(path)
     reports = []
     for key, section in options["datasets"].items():
         report = DatasetReport(f"{key} ({section['name']})")
@@ -93,20 +93,6 @@ def check_option_file(
             report.problems.append(str(error))
         reports.append(report)
     return reports
-
-
-def _load(path: Path) -> dict[str, Any]:
-    from basicsr_mambair.config import OptionError
-
-    try:
-        return load_options(path, is_train=True, check_files=False)
-    except OptionError as error:
-        try:
-            return load_options(path, is_train=False, check_files=False)
-        except OptionError as other:
-            # Of the two, the one that is not about being the other kind of file.
-            wrong_kind = "datasets.test" in str(error) or "train: must be" in str(error)
-            raise other if wrong_kind else error from None
 
 
 def _check_section(
