@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,31 @@ def save_checkpoint(contents: Mapping[str, Any], path: str | os.PathLike[str]) -
     Raises:
         CheckpointError: it could not be written; a file of that name is as it was.
     """
+    _write(path, lambda file: torch.save(dict(contents), file))
+
+
+def save_safetensors(
+    weights: Mapping[str, Tensor], path: str | os.PathLike[str], about: Mapping[str, Any]
+) -> None:
+    """Writes weights as safetensors, so that ``path`` is either its old self or complete.
+
+    Args:
+        weights: a state dict.
+        path: the file; its folder is created.
+        about: kept in the file's metadata, every value as JSON.
+
+    Raises:
+        CheckpointError: it could not be written; a file of that name is as it was.
+    """
+    from safetensors.torch import save
+
+    tensors = {name: value.contiguous() for name, value in weights.items()}
+    metadata = {key: json.dumps(value) for key, value in about.items()}
+    content = save(tensors, metadata)
+    _write(path, lambda file: file.write(content))
+
+
+def _write(path: str | os.PathLike[str], write: Callable[[Any], Any]) -> None:
     path = Path(path)
     temporary = None
     try:
@@ -41,7 +67,7 @@ def save_checkpoint(contents: Mapping[str, Any], path: str | os.PathLike[str]) -
             dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False
         ) as file:
             temporary = Path(file.name)
-            torch.save(dict(contents), file)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -123,3 +124,29 @@ def test_not_strict_loads_what_fits() -> None:
     notes = load_into(target, source.state_dict(), "x2.pth", strict=False)
     assert torch.equal(target.conv_first.weight, source.conv_first.weight)
     assert any("upsample.0.weight" in note for note in notes)
+
+
+def test_export(tmp_path: Path) -> None:
+    """EMA weights of a checkpoint, alone, with the network's section."""
+    from click.testing import CliRunner
+    from safetensors import safe_open
+
+    from basicsr_mambair.cli import main
+    from basicsr_mambair.inference.weights import load_network
+
+    section = tiny_network()
+    nets = [MambaIRv2Light(**{k: v for k, v in section.items() if k != "type"}) for _ in range(2)]
+    states = [net.state_dict() for net in nets]
+    save_checkpoint({"params": states[0], "params_ema": states[1], "network": section},
+                    tmp_path / "net_g_latest.pth")  # fmt: skip
+    arguments = ["export", str(tmp_path / "net_g_latest.pth"), "-o"]
+    target = tmp_path / "tiny.safetensors"
+    result = CliRunner().invoke(main, [*arguments, str(target)])
+    assert result.exit_code == 0, result.output
+    net, detected = load_network(target)
+    assert {key: detected[key] for key in section} == section
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, states[1][name])
+    with safe_open(target, "pt") as file:
+        assert json.loads(file.metadata()["network_g"]) == section
+    assert CliRunner().invoke(main, [*arguments, str(tmp_path / "tiny.pth")]).exit_code == 2

@@ -11,14 +11,18 @@ from basicsr_mambair import __version__
 from basicsr_mambair.checkpoint import CheckpointError
 from basicsr_mambair.cli.complexity import complexity
 from basicsr_mambair.cli.doctor import doctor
+from basicsr_mambair.cli.export import export
 from basicsr_mambair.cli.prepare import prepare
+from basicsr_mambair.cli.report import report
 from basicsr_mambair.cli.restore import restore
 from basicsr_mambair.cli.test import test
 from basicsr_mambair.cli.train import train
 from basicsr_mambair.config import OptionError
 from basicsr_mambair.data.pictures import PictureError
+from basicsr_mambair.metrics.perceptual import MetricUnavailableError
 from basicsr_mambair.ops.selective_scan import BackendUnavailableError
 from basicsr_mambair.prepare.jobs import PrepareError
+from basicsr_mambair.report import MeasurementError
 from basicsr_mambair.utils.memory import keep_freed_memory
 
 # What a user can mend is told without a traceback.
@@ -27,6 +31,8 @@ _USER_ERRORS = (
     CheckpointError,
     PictureError,
     PrepareError,
+    MeasurementError,
+    MetricUnavailableError,
     BackendUnavailableError,
     FloatingPointError,
 )
@@ -66,5 +72,5 @@ def main() -> None:
     """Train, measure and use MambaIRv2 and every network of BasicSR."""
 
 
-for _command in (train, test, restore, prepare, complexity, doctor):
+for _command in (train, test, restore, report, prepare, complexity, export, doctor):
     main.add_command(_command)

@@ -100,11 +100,23 @@ def write_image(image: Pixels, path: str | os.PathLike[str]) -> None:
             write_bytes(encoded, path)
             return
         image = image[..., [0, 0, 0, 1]]  # no encoder here knows gray and alpha of 16 bits
-    write_bytes(_encode(image, path), path)
+    try:
+        content = encode_image(image, extension)
+    except ValueError as error:
+        raise PictureError(f"{path}: {error}") from error
+    write_bytes(content, path)
 
 
-def _encode(image: Pixels, path: Path) -> bytes:
-    extension = path.suffix.lower()
+def encode_image(image: Pixels, extension: str) -> bytes:
+    """The file of a picture that the format can hold.
+
+    Args:
+        image: uint8 or uint16, gray, BGR or BGRA.
+        extension: ``.png``, ``.jpg``, …
+
+    Raises:
+        ValueError: OpenCV does not know the format, or cannot write such pixels in it.
+    """
     parameters = []
     if extension in _QUALITY:
         flag = cv2.IMWRITE_WEBP_QUALITY if extension == ".webp" else cv2.IMWRITE_JPEG_QUALITY
@@ -112,9 +124,9 @@ def _encode(image: Pixels, path: Path) -> bytes:
     try:
         ok, encoded = cv2.imencode(extension, image, parameters)
     except cv2.error as error:
-        raise PictureError(f"{path}: pictures cannot be written as {extension!r}") from error
+        raise ValueError(f"pictures cannot be written as {extension!r}") from error
     if not ok:
-        raise PictureError(f"{path}: OpenCV could not encode {image.shape} as {extension!r}")
+        raise ValueError(f"OpenCV could not encode {image.shape} as {extension!r}")
     return encoded.tobytes()
 
 

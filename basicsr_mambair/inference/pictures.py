@@ -121,7 +121,7 @@ def comparison(images: list[Pixels], captions: list[str]) -> Pixels:
         uint8 ``(H, W, 3)`` BGR.
     """
     panels = [_as_bgr(image) for image in images]
-    top, left, height, width = _most_detailed(panels[-1])
+    top, left, height, width = most_detailed_window(panels[-1], _DETAIL)
     panels = [panel[top : top + height, left : left + width] for panel in panels]
     panels = [_replicate(panel, _ZOOM) for panel in panels]
     height, width = panels[0].shape[:2]
@@ -151,9 +151,14 @@ def _as_bgr(image: Pixels) -> Pixels:
     return image[..., :3]
 
 
-def _most_detailed(image: Pixels) -> tuple[int, int, int, int]:
-    """Top, left, height and width of the window with the most edges."""
-    height, width = (min(side, _DETAIL) for side in image.shape[:2])
+def most_detailed_window(image: Pixels, side: int) -> tuple[int, int, int, int]:
+    """Top, left, height and width of the window of at most ``side`` pixels with the most edges.
+
+    Args:
+        image: uint8 ``(H, W, 3)`` BGR.
+        side: in pixels.
+    """
+    height, width = (min(length, side) for length in image.shape[:2])
     gray = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_BGR2GRAY)
     edges = np.abs(cv2.Laplacian(gray, cv2.CV_32F)).astype(np.float64)
     sums = np.pad(edges.cumsum(0).cumsum(1), ((1, 0), (1, 0)))

@@ -1,0 +1,353 @@
+"""Measures the network of a test option file, picture by picture.
+
+Every picture's figures are written when they are there (``measurement.jsonl`` in the folder of the
+results), so a stopped run goes on with the next picture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from basicsr_mambair._version import __version__
+from basicsr_mambair.complexity import measure_network
+from basicsr_mambair.config import RunArguments, load_options, prepare_run
+from basicsr_mambair.data.degradations import imresize
+from basicsr_mambair.data.image_files import write_image
+
+FILE = "measurement.jsonl"
+_OUTPUT = (720, 1280)  # of the picture whose MACs are counted, as published
+_BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt}, {elapsed} passed, {remaining} left"
+
+Routing = Literal["sampled", "seeded", "argmax"]
+_ROUTINGS = {
+    "sampled": ("network_g:routing=sampled", "network_g:routing_seed=null"),
+    "seeded": ("network_g:routing=sampled", "network_g:routing_seed=0"),
+    "argmax": ("network_g:routing=argmax",),
+}
+
+
+class MeasurementError(RuntimeError):
+    """A measurement cannot be made or read; the message names the file and the key."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is measured otherwise than the option file says; ``None``: as it says.
+
+    Attributes:
+        routing: ``sampled`` (as published, from PyTorch's generator), ``seeded`` or ``argmax``.
+        tile: as ``val.tile``.
+        self_ensemble: average over the eight orientations.
+    """
+
+    routing: Routing | None = None
+    tile: str | None = None
+    self_ensemble: bool = False
+
+    @property
+    def overrides(self) -> list[str]:
+        """As of ``--force_yml``."""
+        changes = list(_ROUTINGS[self.routing]) if self.routing else []
+        if self.tile is not None:
+            changes.append(f"val:tile={self.tile}")
+        if self.self_ensemble:
+            changes.append("val:self_ensemble=true")
+        return changes
+
+    @property
+    def suffix(self) -> str:
+        """For the name of the results."""
+        parts = [self.routing, f"tile-{self.tile}" if self.tile is not None else None]
+        parts.append("ensemble" if self.self_ensemble else None)
+        return "".join(f"_{part}" for part in parts if part)
+
+
+@dataclass
+class PictureResult:
+    """Figures of one picture.
+
+    Attributes:
+        metrics: of the network's result, under the names of ``val.metrics``.
+        baseline: of bicubic interpolation; at scale 1, of the input.
+        seconds: of the network, tiles included.
+        files: ``gt``, ``input``, ``baseline`` and ``result``, PNG, in the folder of the results.
+    """
+
+    dataset: str
+    name: str
+    height: int
+    width: int
+    seconds: float
+    metrics: dict[str, float]
+    baseline: dict[str, float]
+    files: dict[str, str]
+
+
+@dataclass
+class Measurement:
+    """What was measured of an option file.
+
+    Attributes:
+        folder: of the results.
+        about: name, option file, published row, scale, network, variant, device, versions.
+        pictures: in the order of the data sets.
+    """
+
+    folder: Path
+    about: dict[str, Any]
+    pictures: list[PictureResult] = field(default_factory=list)
+
+    @property
+    def datasets(self) -> list[str]:
+        """Names, in order."""
+        return list(dict.fromkeys(each.dataset for each in self.pictures))
+
+    def of(self, dataset: str) -> list[PictureResult]:
+        """The pictures of a data set."""
+        return [each for each in self.pictures if each.dataset == dataset]
+
+    def mean(self, dataset: str, metric: str, baseline: bool = False) -> float | None:
+        """Mean of a metric over the pictures of a data set; ``None`` if it was not measured."""
+        values = [
+            (each.baseline if baseline else each.metrics).get(metric) for each in self.of(dataset)
+        ]
+        known = [value for value in values if value is not None]
+        return float(np.mean(known)) if values and len(known) == len(values) else None
+
+    @property
+    def seconds(self) -> float:
+        """Mean time of a picture."""
+        return float(np.mean([each.seconds for each in self.pictures]))
+
+
+def measure(path: str | os.PathLike[str], variant: Variant = Variant()) -> Measurement:
+    """Runs a test option file over its data sets.
+
+    Args:
+        path: the option file.
+        variant: what to do otherwise.
+
+    Returns:
+        The measurement; its pictures and figures are in ``results/NAME/`` under the current
+        directory, or under ``path.results_root``.
+
+    Raises:
+        OptionError: the file is wrong, or names data or weights that are not there.
+        MeasurementError: it names no weights or metrics, or the variant does not fit the network.
+    """
+    options = load_options(path, is_train=False)
+    _check(options, Path(path), variant)
+    name = options["name"] + variant.suffix
+    overrides = [*variant.overrides, f"name={name}"]
+    options = prepare_run(RunArguments(str(path), force_yml=overrides), Path.cwd(), False)
+    folder = Path(options["path"]["results_root"])
+    about = _about(options, Path(path), variant)
+    measurement = _begin(folder, about)
+
+    from basicsr.data import build_dataset
+    from basicsr.models import build_model
+
+    datasets = [_quietly(build_dataset, section) for section in options["datasets"].values()]
+    total = sum(len(dataset) for dataset in datasets)
+    if len(measurement.pictures) == total:
+        return measurement
+    model = _quietly(build_model, options)
+    done = {(each.dataset, each.name) for each in measurement.pictures}
+    with (
+        tqdm(total=total, desc=name, bar_format=_BAR, dynamic_ncols=True, leave=False) as bar,
+        (folder / FILE).open("a", encoding="utf-8") as file,
+    ):
+        for dataset in datasets:
+            for sample in _samples(dataset):
+                picture = Path(sample["lq_path"][0]).stem
+                if (dataset.opt["name"], picture) not in done:
+                    result = _measure_one(model, sample, dataset.opt["name"], picture, folder)
+                    file.write(json.dumps(asdict(result), ensure_ascii=False) + "\n")
+                    file.flush()
+                    measurement.pictures.append(result)
+                bar.update()
+    return measurement
+
+
+def read(folder: str | os.PathLike[str]) -> Measurement:
+    """A measurement that was made before.
+
+    Raises:
+        MeasurementError: the folder holds none.
+    """
+    path = Path(folder) / FILE
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise MeasurementError(f"{folder}: holds no {FILE} of `basicsr report`") from error
+    try:
+        about, *pictures = [json.loads(line) for line in lines]
+        results = [PictureResult(**each) for each in pictures]
+    except (ValueError, TypeError) as error:
+        raise MeasurementError(f"{path}: is damaged: {error}") from error
+    return Measurement(Path(folder), about, results)
+
+
+def _check(options: dict[str, Any], path: Path, variant: Variant) -> None:
+    """What could only fail after minutes."""
+    from basicsr.archs import ARCH_REGISTRY
+
+    if not options["path"].get("pretrain_network_g"):
+        raise MeasurementError(f"{path}: path.pretrain_network_g: is missing; nothing to measure")
+    if not (options.get("val") or {}).get("metrics"):
+        raise MeasurementError(f"{path}: val.metrics: is missing; nothing to measure by")
+    section = options["network_g"]
+    network = ARCH_REGISTRY.get(section["type"])
+    if variant.routing and not hasattr(network, "set_routing"):
+        raise MeasurementError(f"{path}: --routing: {section['type']} routes nothing")
+    from basicsr_mambair.models import is_own_model
+
+    if not is_own_model(options["model_type"]) and (variant.tile or variant.self_ensemble):
+        raise MeasurementError(
+            f"{path}: --tile and --self-ensemble need model_type MambaIRv2Model, "
+            f"not {options['model_type']}"
+        )
+
+
+def _about(options: dict[str, Any], path: Path, variant: Variant) -> dict[str, Any]:
+    scale = int(options.get("scale", 1))
+    section = options["network_g"]
+    cost = measure_network(section, *(side // scale for side in _OUTPUT))
+    weights = Path(options["path"]["pretrain_network_g"])
+    device = "cpu" if options["num_gpu"] == 0 else torch.cuda.get_device_name()
+    return {
+        "name": options["name"],
+        "option_file": os.fspath(path),
+        "published": options.get("published") or {},
+        "scale": scale,
+        "network": section,
+        "weights": os.fspath(weights),
+        "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "parameters": cost.parameters,
+        "macs": cost.total_macs,
+        "published_macs": cost.published_macs,
+        "variant": asdict(variant),
+        "tile": (options.get("val") or {}).get("tile", "authors"),
+        "metrics": options["val"]["metrics"],
+        "datasets": {key: _plain(each) for key, each in options["datasets"].items()},
+        "device": f"{device}, {torch.get_num_threads()} threads" if device == "cpu" else device,
+        "machine": platform.processor() or platform.machine(),
+        "versions": {"basicsr-mambair": __version__, "torch": str(torch.__version__)},
+    }
+
+
+def _plain(section: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in section.items() if key not in ("phase", "scale")}
+
+
+def _begin(folder: Path, about: dict[str, Any]) -> Measurement:
+    """Goes on with a measurement of the same things; one of other things is put aside."""
+    path = folder / FILE
+    about = json.loads(json.dumps(about))
+    if path.is_file():
+        try:
+            before = read(folder)
+        except MeasurementError:
+            before = None
+        if before is not None and before.about == about:
+            before.pictures = [p for p in before.pictures if _has_files(folder, p)]
+            _rewrite(path, before)
+            return before
+        path.replace(path.with_name(f"measurement_until_{time.strftime('%Y%m%d_%H%M%S')}.jsonl"))
+    measurement = Measurement(folder, about)
+    folder.mkdir(parents=True, exist_ok=True)
+    _rewrite(path, measurement)
+    return measurement
+
+
+def _has_files(folder: Path, picture: PictureResult) -> bool:
+    return all((folder / name).is_file() for name in picture.files.values())
+
+
+def _rewrite(path: Path, measurement: Measurement) -> None:
+    from basicsr_mambair.data.image_files import write_bytes
+
+    lines = [measurement.about, *(asdict(each) for each in measurement.pictures)]
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    write_bytes(text.encode(), path)
+
+
+def _quietly(function: Any, argument: Any) -> Any:
+    """BasicSR logs what it builds; the progress bar says enough here."""
+    import logging
+
+    from basicsr.utils import get_root_logger
+
+    logger = get_root_logger()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        return function(argument)
+    finally:
+        logger.setLevel(level)
+
+
+def _samples(dataset: Any) -> Iterator[dict[str, Any]]:
+    yield from torch.utils.data.DataLoader(dataset, batch_size=1, shuffle=False)
+
+
+def _measure_one(
+    model: Any, sample: dict[str, Any], dataset: str, name: str, folder: Path
+) -> PictureResult:
+    from basicsr.metrics import calculate_metric
+    from basicsr.utils import tensor2img
+
+    model.feed_data(sample)
+    _synchronize()
+    start = time.perf_counter()
+    model.test()
+    _synchronize()
+    seconds = time.perf_counter() - start
+    visuals = model.get_current_visuals()
+    result, truth = (tensor2img([visuals[key]]) for key in ("result", "gt"))
+    low = tensor2img([visuals["lq"]])
+    baseline = imresize(low, int(model.opt.get("scale", 1)))[: truth.shape[0], : truth.shape[1]]
+    sections = model.opt["val"]["metrics"]
+
+    def scores(image: Any) -> dict[str, float]:
+        data = {"img": image, "img2": truth}
+        return {key: float(calculate_metric(data, each)) for key, each in sections.items()}
+
+    files = {}
+    for kind, image in (
+        ("gt", truth), ("input", low), ("baseline", baseline), ("result", result)
+    ):  # fmt: skip
+        file = Path("pictures", dataset, f"{name}_{kind}.png")
+        write_image(image, folder / file)
+        files[kind] = file.as_posix()
+    height, width = truth.shape[:2]
+    return PictureResult(
+        dataset, name, height, width, seconds, scores(result), scores(baseline), files
+    )
+
+
+def _synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def load_picture(measurement: Measurement, picture: PictureResult, kind: str) -> Any:
+    """One of a picture's files, uint8 BGR or gray; :class:`MeasurementError` if it is gone."""
+    path = measurement.folder / picture.files[kind]
+    image = cv2.imread(os.fspath(path), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise MeasurementError(f"{path}: is missing; measure again")
+    return image

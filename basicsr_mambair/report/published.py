@@ -1,0 +1,104 @@
+"""Published figures: ``published.csv``, one figure a line, and where they stand, ``sources.csv``.
+
+Transcribed from the tables of the papers of MambaIR and MambaIRv2. Of a method that both print, the
+newer figure is kept.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib.resources
+from dataclasses import dataclass
+from functools import cache
+
+# What data sets are called in the papers.
+_ALIASES = {"B100": "BSDS100", "BSD100": "BSDS100"}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A published PSNR (dB) and SSIM of a method on a data set.
+
+    Attributes:
+        task: ``sr``, ``jpeg`` or ``denoising_color``.
+        table: which of the task's tables: ``light``, ``classic``, ``gray``, ``color``.
+        setting: scale, JPEG quality, or σ in grey levels.
+        parameters: as printed, rounded; ``None`` if not printed.
+        macs: the same, for an output of 1280×720.
+        source: key into :func:`sources`.
+        note: what is odd about it.
+    """
+
+    task: str
+    table: str
+    setting: int
+    method: str
+    dataset: str
+    psnr: float
+    ssim: float | None
+    parameters: int | None
+    macs: int | None
+    source: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where figures stand, and how they were measured."""
+
+    citation: str
+    protocol: str
+
+
+@cache
+def figures() -> tuple[Figure, ...]:
+    """Every published figure that the package knows."""
+    return tuple(
+        Figure(
+            line["task"],
+            line["table"],
+            int(line["setting"]),
+            line["method"],
+            line["dataset"],
+            float(line["psnr"]),
+            float(line["ssim"]) if line["ssim"] else None,
+            int(line["parameters"]) if line["parameters"] else None,
+            int(line["macs"]) if line["macs"] else None,
+            line["source"],
+            line["note"],
+        )
+        for line in _lines("published.csv")
+    )
+
+
+@cache
+def sources() -> dict[str, Source]:
+    """Sources by their key."""
+    return {
+        line["source"]: Source(line["citation"], line["protocol"]) for line in _lines("sources.csv")
+    }
+
+
+def figures_for(task: str, setting: int, method: str | None) -> list[Figure]:
+    """The figures of the published table that a measurement stands beside.
+
+    Args:
+        task: of the measurement.
+        setting: scale, quality or σ.
+        method: the row that it reproduces; it decides between a task's tables. Otherwise the first.
+    """
+    matching = [each for each in figures() if (each.task, each.setting) == (task, setting)]
+    tables = [each.table for each in matching if method in (None, each.method)]
+    if not tables:
+        tables = [each.table for each in matching]
+    return [each for each in matching if each.table == tables[0]]
+
+
+def published_name(dataset: str) -> str:
+    """What the papers call a data set."""
+    return _ALIASES.get(dataset, dataset)
+
+
+def _lines(name: str) -> list[dict[str, str]]:
+    text = importlib.resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))

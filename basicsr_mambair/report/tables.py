@@ -1,0 +1,192 @@
+"""Tables of measurements beside published figures, independent of how they are printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from basicsr_mambair.report.measurement import Measurement
+from basicsr_mambair.report.published import Figure, figures_for, published_name, sources
+
+_TITLES = {
+    "sr": "Super-resolution ×{}",
+    "jpeg": "JPEG artefacts, quality {}",
+    "denoising_color": "Colour denoising, σ = {}",
+}
+
+
+@dataclass
+class Row:
+    """A method in a table.
+
+    Attributes:
+        method: its name.
+        kind: ``published``, ``measured`` or ``baseline``.
+        parameters: trainable numbers.
+        macs: for an output of 1280×720, as the papers count them.
+        figures: (data set, metric) to value; what is not known is missing.
+        differences: the same, measured minus the published row that is reproduced.
+        seconds: mean time of a picture.
+        source: key of the published source.
+    """
+
+    method: str
+    kind: str
+    parameters: int | None = None
+    macs: int | None = None
+    figures: dict[tuple[str, str], float] = field(default_factory=dict)
+    differences: dict[tuple[str, str], float] = field(default_factory=dict)
+    seconds: float | None = None
+    source: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Table:
+    """Rows of one task and setting.
+
+    Attributes:
+        title: for people.
+        datasets: columns, in order, under the names of the option files.
+        metrics: columns of every data set, in order.
+        rows: published ones first, then baseline and measured ones.
+        measurements: those that the measured rows come from.
+    """
+
+    title: str
+    datasets: list[str]
+    metrics: list[str]
+    rows: list[Row]
+    measurements: list[Measurement]
+
+
+def build_tables(measurements: Sequence[Measurement]) -> list[Table]:
+    """One table for every task and setting, in the order in which they come."""
+    groups: dict[tuple[str, str], list[Measurement]] = {}
+    for each in measurements:
+        published = each.about["published"]
+        key = (published.get("task", ""), str(published.get("setting", each.about["name"])))
+        groups.setdefault(key, []).append(each)
+    return [_build(task, setting, group) for (task, setting), group in groups.items()]
+
+
+def _build(task: str, setting: str, group: list[Measurement]) -> Table:
+    datasets = _in_order(name for each in group for name in each.datasets)
+    metrics = _in_order(name for each in group for name in each.about["metrics"])
+    title = _TITLES[task].format(setting) if task in _TITLES else group[0].about["name"]
+    method = next((each.about["published"].get("method") for each in group), None)
+    known = figures_for(task, int(setting), method) if task in _TITLES else []
+    rows = _published_rows(known, datasets)
+    rows += _baseline_rows(group, datasets, metrics)
+    rows += [_measured_row(each, datasets, metrics, known) for each in group]
+    return Table(title, datasets, metrics, rows, group)
+
+
+def _in_order(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+def _published_rows(known: list[Figure], datasets: list[str]) -> list[Row]:
+    rows: dict[str, Row] = {}
+    for figure in known:
+        row = rows.setdefault(
+            figure.method,
+            Row(figure.method, "published", figure.parameters, figure.macs, source=figure.source),
+        )
+        for name in datasets:
+            if published_name(name) == figure.dataset:
+                row.figures[name, "psnr"] = figure.psnr
+                if figure.ssim is not None:
+                    row.figures[name, "ssim"] = figure.ssim
+                if figure.note:
+                    row.notes.append(f"{name}: {figure.note}")
+    return [row for row in rows.values() if row.figures]
+
+
+def _baseline_rows(group: list[Measurement], datasets: list[str], metrics: list[str]) -> list[Row]:
+    """Bicubic interpolation or the input; the same for every measurement of the same data."""
+    row = Row("bicubic" if group[0].about["scale"] > 1 else "input", "baseline")
+    for dataset in datasets:
+        for metric in metrics:
+            values = [each.mean(dataset, metric, baseline=True) for each in group]
+            value = next((value for value in values if value is not None), None)
+            if value is not None:
+                row.figures[dataset, metric] = value
+    return [row] if row.figures else []
+
+
+def _measured_row(
+    measurement: Measurement, datasets: list[str], metrics: list[str], known: list[Figure]
+) -> Row:
+    about = measurement.about
+    row = Row(
+        about["name"].removeprefix("test_"),
+        "measured",
+        about["parameters"],
+        about["published_macs"],
+        seconds=measurement.seconds,
+    )
+    method = about["published"].get("method")
+    counterpart = {
+        name: figure
+        for name in datasets
+        for figure in known
+        if figure.method == method and figure.dataset == published_name(name)
+    }
+    for dataset in datasets:
+        for metric in metrics:
+            value = measurement.mean(dataset, metric)
+            if value is None:
+                continue
+            row.figures[dataset, metric] = value
+            figure = counterpart.get(dataset)
+            published = getattr(figure, metric, None) if figure else None
+            if published is not None:
+                row.differences[dataset, metric] = value - published
+    return row
+
+
+def protocols(table: Table) -> list[str]:
+    """A line for every source of the table's published figures."""
+    used = _in_order(row.source for row in table.rows if row.source)
+    lines = [f"{sources()[key].citation}: {sources()[key].protocol}" for key in used]
+    return lines + [f"{row.method}, {note}" for row in table.rows for note in row.notes]
+
+
+def digits(metric: str) -> int:
+    """How many digits after the point a metric is given with."""
+    return 2 if metric.startswith("psnr") else 4
+
+
+def short(number: int | None) -> str:
+    """Parameters or MACs with a unit; empty if unknown."""
+    if number is None:
+        return ""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("K", 1e3)):
+        if number >= size:
+            return (
+                f"{number / size:.1f}{unit}"
+                if number < 100 * size
+                else f"{number / size:.0f}{unit}"
+            )
+    return str(number)
+
+
+def cells(table: Table) -> tuple[list[str], list[list[str]]]:
+    """Header and rows as text; what was not measured or published is empty."""
+    header = ["method", "parameters", "MACs", "s / picture"]
+    header += [f"{name} {metric.upper()}" for name in table.datasets for metric in table.metrics]
+    lines = []
+    for row in table.rows:
+        seconds = "" if row.seconds is None else f"{row.seconds:.2f}"
+        line = [row.method, short(row.parameters), short(row.macs), seconds]
+        for name in table.datasets:
+            for metric in table.metrics:
+                value = row.figures.get((name, metric))
+                text = "" if value is None else f"{value:.{digits(metric)}f}"
+                difference = row.differences.get((name, metric))
+                if difference is not None:
+                    text += f" ({difference:+.{digits(metric)}f})"
+                line.append(text)
+        lines.append(line)
+    return header, lines
