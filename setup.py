@@ -1,4 +1,4 @@
-"""Builds the C++ kernels; metadata stands in pyproject.toml.
+"""Builds the C++ kernels and takes the shipped weights along; metadata stands in pyproject.toml.
 
 Plain C++ without torch's headers and within CPython's stable ABI: one build serves every torch and
 every Python from 3.10 on. The extension is optional: without a compiler the package installs
@@ -7,7 +7,7 @@ without it, and everything runs on PyTorch's operators.
 
 import sys
 
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 
 NATIVE = "basicsr_mambair/ops/native"
 HEADERS = ("api", "attention", "dense", "route", "scan", "simd", "tiles")
@@ -19,7 +19,12 @@ else:
     compile_flags += ["-fno-math-errno", "-ffp-contract=fast"]
     link_flags = ["-pthread"]
 
+# Weights of our own lie where users look for weights; installed, they are a part of the package.
+PRETRAINED = "basicsr_mambair.pretrained_models"
+
 setup(
+    packages=[*find_packages(include=["basicsr_mambair*"]), PRETRAINED],
+    package_dir={PRETRAINED: "experiments/pretrained_models"},
     ext_modules=[
         Extension(
             "basicsr_mambair.ops.native._kernels",

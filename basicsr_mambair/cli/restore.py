@@ -21,6 +21,7 @@ from basicsr_mambair.inference.pictures import comparison_path
 
 if TYPE_CHECKING:
     from basicsr_mambair.inference.restorer import Restorer
+    from basicsr_mambair.inference.weights import Task
 
 _FORMATS = ("auto", "png", "jpg", "webp", "tif", "bmp")
 
@@ -36,18 +37,25 @@ class _Job:
 @click.option(
     "-o",
     "--output",
-    required=True,
     type=click.Path(file_okay=False, path_type=Path),
+    default=Path("restored"),
+    show_default=True,
     help="Folder for the restored pictures; it is created.",
 )
 @click.option(
     "-w",
     "--weights",
-    required=True,
     metavar="FILE|NAME",
     help="Weights file (.pth, .safetensors), or the name of an experiment under experiments/ or of "
-    "a file in experiments/pretrained_models/. The network is detected from the weights.",
+    "a file in experiments/pretrained_models/. The network is detected from the weights.  "
+    "[default: the small networks that come with this package, by --task and --scale]",
 )
+@click.option(
+    "--task",
+    type=click.Choice(["sr", "jpeg", "denoising"]),
+    help="Without --weights: enlarge, remove JPEG artefacts, or remove noise.  [default: sr]",
+)
+@click.option("--scale", type=click.IntRange(1), help="Enlarge by this, 2, 3 or 4.  [default: 2]")
 @click.option(
     "--tile",
     default="256",
@@ -67,6 +75,11 @@ class _Job:
 )
 @click.option("--suffix", default="", metavar="TEXT", help="Added to the names of the results.")
 @click.option("--skip-existing", is_flag=True, help="Leave out pictures that are restored already.")
+@click.option(
+    "--self-ensemble",
+    is_flag=True,
+    help="Average over the eight orientations: a little better, eight times as long.",
+)
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]")
 @click.option(
     "--simulate",
@@ -82,12 +95,15 @@ class _Job:
 def restore(
     inputs: tuple[str, ...],
     output: Path,
-    weights: str,
+    weights: str | None,
+    task: Task | None,
+    scale: int | None,
     tile: str,
     overlap: int | None,
     file_format: str,
     suffix: str,
     skip_existing: bool,
+    self_ensemble: bool,
     device: str,
     simulate: bool,
     compare: bool,
@@ -98,12 +114,13 @@ def restore(
     done; the exit status is then 1.
 
     \b
-    basicsr restore holiday/ -o restored -w weights.pth
+    basicsr restore holiday.jpg --scale 4
+    basicsr restore scans/ -o clean --task jpeg
     basicsr restore 'scans/*.tif' -o restored -w quickstart --compare
     """
     from basicsr_mambair.inference.restorer import Restorer, pick_device
     from basicsr_mambair.inference.tiles import TileError, parse_tile
-    from basicsr_mambair.inference.weights import find_weights
+    from basicsr_mambair.inference.weights import default_weights, find_weights
 
     try:
         tiling = parse_tile(tile, overlap)
@@ -113,10 +130,19 @@ def restore(
         chosen = pick_device(device)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--device") from error
+    if weights is not None and task is not None:
+        raise click.UsageError("--task chooses weights, and so does --weights; give one of them")
+    if scale is not None and task in ("jpeg", "denoising"):
+        raise click.UsageError(f"--scale goes with --task sr, not {task}")
     jobs = _plan_jobs(inputs, output, file_format, suffix, compare)
     if skip_existing:
         jobs = [job for job in jobs if not job.target.exists()]
-    restorer = Restorer.from_checkpoint(find_weights(weights), device=chosen, tiling=tiling)
+    path = find_weights(weights) if weights else default_weights(task or "sr", scale or 2)
+    restorer = Restorer.from_checkpoint(
+        path, device=chosen, tiling=tiling, self_ensemble=self_ensemble
+    )
+    if scale is not None and restorer.scale != scale:
+        raise click.UsageError(f"--scale {scale}: {path} enlarges by {restorer.scale}")
     if simulate and restorer.scale == 1:
         raise click.UsageError("--simulate needs a super-resolution network; this one has scale 1")
     failures = _restore_all(jobs, restorer, simulate, compare)
@@ -178,7 +204,7 @@ def _restore_all(jobs: list[_Job], restorer: Restorer, simulate: bool, compare: 
     with tqdm(total=len(jobs), bar_format=layout, dynamic_ncols=True) as bar:
 
         def advance(share: float) -> None:
-            bar.update(share)
+            bar.update(min(share, len(jobs) - bar.n))  # fractions may add up to a little more
 
         for number, job in enumerate(jobs, start=1):
             bar.set_description(f"{job.source.name} ({number}/{len(jobs)})")

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from basicsr_mambair.inference.ensemble import self_ensemble
 from basicsr_mambair.inference.tiles import Tiling, run_tiled
 from basicsr_mambair.inference.weights import load_network
 
@@ -41,6 +42,7 @@ class Restorer:
         net: a restoration network with ``in_chans`` and ``upscale``.
         device: where to run it.
         tiling: how to cut large pictures.
+        self_ensemble: average over the eight orientations of a picture.
     """
 
     def __init__(
@@ -48,10 +50,12 @@ class Restorer:
         net: nn.Module,
         device: torch.device | str = "cpu",
         tiling: Tiling = Tiling("blend", 256, 32),  # noqa: B008  (immutable)
+        self_ensemble: bool = False,
     ) -> None:
         self.device = torch.device(device)
         self.net = net.to(self.device).eval()
         self.tiling = tiling
+        self.self_ensemble = self_ensemble
         self.scale = cast(int, net.upscale)
         self.channels = cast(int, net.in_chans)
 
@@ -121,6 +125,15 @@ class Restorer:
         def on_device(tile: Tensor) -> Tensor:
             return self.net(tile.to(self.device, dtype)).float().cpu()
 
+        share = 8 if self.self_ensemble else 1
+
+        def advance(fraction: float) -> None:
+            if progress is not None:
+                progress(fraction / share)
+
+        def whole(picture: Tensor) -> Tensor:
+            return run_tiled(on_device, picture, self.scale, self.tiling, advance)
+
         with torch.inference_mode():
-            y = run_tiled(on_device, x, self.scale, self.tiling, progress)
+            y = self_ensemble(whole, x) if self.self_ensemble else whole(x)
         return y[0].numpy().transpose(1, 2, 0)

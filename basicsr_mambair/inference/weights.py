@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
+import basicsr_mambair
 from basicsr_mambair.archs import detection
 from basicsr_mambair.checkpoint import (
     CheckpointError,
@@ -18,13 +19,18 @@ from basicsr_mambair.checkpoint import (
 
 _SUFFIXES = (".safetensors", ".pth")
 
+Task = Literal["sr", "jpeg", "denoising"]
+SCALES = (2, 3, 4)
+_PRETRAINED = "pretrained_models"
+
 
 def find_weights(name: str | os.PathLike[str], root: str | os.PathLike[str] = ".") -> Path:
     """The weights file that a path or a name stands for.
 
     A name is looked for, under ``root``, as the experiment ``experiments/NAME/`` (its
     ``net_g_latest.pth``, or of an interrupted one the highest iteration), then as
-    ``experiments/pretrained_models/NAME.safetensors`` or ``.pth``.
+    ``experiments/pretrained_models/NAME.safetensors`` or ``.pth``, then among the weights that this
+    package brings along.
 
     Raises:
         CheckpointError: nothing found; says what there is.
@@ -36,17 +42,46 @@ def find_weights(name: str | os.PathLike[str], root: str | os.PathLike[str] = ".
     trained = _latest_weights(experiments / path / "models")
     if trained is not None:
         return trained
-    pretrained = experiments / "pretrained_models"
+    pretrained = experiments / _PRETRAINED
     for suffix in _SUFFIXES:
         candidate = pretrained / f"{name}{suffix}"
         if candidate.is_file():
             return candidate
+    shipped = _shipped_weights()
+    if str(name) in shipped:
+        return shipped[str(name)]
     known = sorted(
         [each.parent.name for each in experiments.glob("*/models") if _latest_weights(each)]
         + [each.stem for each in pretrained.glob("*") if each.suffix in _SUFFIXES]
+        + [each for each in shipped if not (pretrained / shipped[each].name).is_file()]
     )
     available = f"models known here: {', '.join(known)}" if known else "no model is known here"
     raise CheckpointError(f"{name}: is neither a weights file nor the name of a model; {available}")
+
+
+def default_weights(task: Task = "sr", scale: int = 2) -> Path:
+    """The weights of this project's own for a task.
+
+    Args:
+        task: ``sr`` (super-resolution by ``scale``), ``jpeg`` (artefacts) or ``denoising``.
+        scale: 2, 3 or 4, for ``sr``.
+
+    Raises:
+        CheckpointError: there are none for this scale.
+    """
+    if task == "sr" and scale not in SCALES:
+        raise CheckpointError(f"scale {scale}: there are weights for {SCALES}; name others by -w")
+    return find_weights(f"tiny_x{scale}" if task == "sr" else f"tiny_{task}")
+
+
+def _shipped_weights() -> dict[str, Path]:
+    """Name and file of the weights that come with this package: installed, or in its source."""
+    package = Path(basicsr_mambair.__file__).parent
+    for folder in (package / _PRETRAINED, package.parent / "experiments" / _PRETRAINED):
+        found = {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+        if found:
+            return found
+    return {}
 
 
 def _latest_weights(folder: Path) -> Path | None:
