@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import shutil
 import subprocess
 import sys
 
@@ -307,6 +308,21 @@ def test_compile_and_export(kind: str, routing: str) -> None:
         exported = torch.export.export(net, (x,), dynamic_shapes=(dynamic,)).module()
         for size in (x, other):
             torch.testing.assert_close(exported(size), net(size), atol=1e-5, rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
+@pytest.mark.parametrize("kind", ["MambaIRv2", "MambaIRv2Light"])
+def test_compile_with_inductor(kind: str) -> None:
+    """The compiler that ``torch.compile`` takes by default."""
+    upsampler = "pixelshuffle" if kind == "MambaIRv2" else "pixelshuffledirect"
+    net = build(type=kind, upsampler=upsampler, depths=[1], num_heads=[2]).eval()
+    x = torch.rand(1, 3, 13, 18)
+    torch._dynamo.reset()
+    with torch.no_grad():
+        compiled = torch.compile(net, fullgraph=True)
+        torch.testing.assert_close(compiled(x), net(x), atol=1e-5, rtol=0)
+    torch._dynamo.reset()
 
 
 def test_position_biases_follow_their_table() -> None:
