@@ -7,6 +7,7 @@ import torch
 
 from basicsr_mambair.archs import MambaIR
 from basicsr_mambair.ops.selective_scan import available_backends
+from tests.archs.compilation import assert_compiles_and_exports
 
 # Section 7 of the specification: trainable parameters of the published configurations.
 _CLASSIC = dict(embed_dim=180, depths=[6] * 6, d_state=16, mlp_ratio=2, upsampler="pixelshuffle")
@@ -93,12 +94,4 @@ def test_arguments_that_do_not_fit() -> None:
 
 def test_compile_and_export() -> None:
     net = build().eval()
-    x, other = torch.rand(1, 3, 13, 18), torch.rand(1, 3, 24, 9)
-    with torch.no_grad():
-        compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
-        torch.testing.assert_close(compiled(x), net(x), atol=1e-5, rtol=0)
-        torch._dynamo.reset()
-        dynamic = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
-        exported = torch.export.export(net, (x,), dynamic_shapes=(dynamic,)).module()
-        for size in (x, other):
-            torch.testing.assert_close(exported(size), net(size), atol=1e-5, rtol=0)
+    assert_compiles_and_exports(net)

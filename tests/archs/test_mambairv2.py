@@ -20,6 +20,7 @@ from basicsr_mambair.archs.warm_start import start_at_bicubic
 from basicsr_mambair.archs.window_attention import WindowAttention
 from basicsr_mambair.data.degradations import imresize
 from basicsr_mambair.ops import native
+from tests.archs.compilation import assert_compiles_and_exports
 from tests.conftest import photograph, tiny_network
 
 # Section 4 of the specification: trainable parameters of the published configurations.
@@ -296,18 +297,9 @@ def test_warm_start_refuses_other_networks() -> None:
 @pytest.mark.parametrize("routing", ["argmax", "sampled"])
 @pytest.mark.parametrize("kind", ["MambaIRv2", "MambaIRv2Light"])
 def test_compile_and_export(kind: str, routing: str) -> None:
-    """One graph without breaks; an exported program takes any size."""
     upsampler = "pixelshuffle" if kind == "MambaIRv2" else "pixelshuffledirect"
     net = build(type=kind, upsampler=upsampler, routing=routing).eval()
-    x, other = torch.rand(1, 3, 13, 18), torch.rand(1, 3, 24, 9)
-    with torch.no_grad():
-        compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
-        torch.testing.assert_close(compiled(x), net(x), atol=1e-5, rtol=0)
-        torch._dynamo.reset()
-        dynamic = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
-        exported = torch.export.export(net, (x,), dynamic_shapes=(dynamic,)).module()
-        for size in (x, other):
-            torch.testing.assert_close(exported(size), net(size), atol=1e-5, rtol=0)
+    assert_compiles_and_exports(net)
 
 
 @pytest.mark.slow
