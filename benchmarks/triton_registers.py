@@ -16,6 +16,7 @@ from pathlib import Path
 
 import triton
 from triton.backends.compiler import GPUTarget
+from triton.backends.nvidia.compiler import get_ptxas
 from triton.compiler import ASTSource
 
 from basicsr_mambair.ops.selective_scan import triton_kernels, triton_scan
@@ -59,7 +60,7 @@ def compile_kernel(name: str, dtype: str, capability: int) -> tuple[int, int]:
 
 def assemble(ptx: str, capability: int) -> tuple[int, int]:
     """What the assembler says of a kernel: registers a thread, bytes of spill stores and loads."""
-    assembler = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "ptxas"
+    assembler = get_ptxas(capability).path  # Triton brings several, and knows which reads its PTX
     target = re.search(r"\.target (sm_\w+)", ptx)
     assert target is not None
     with tempfile.TemporaryDirectory() as folder:

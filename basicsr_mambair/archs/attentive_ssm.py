@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from basicsr_mambair.archs.feedforward import convolve_tokens, depthwise_conv
 from basicsr_mambair.archs.selective_ssm import SelectiveSSM
-from basicsr_mambair.ops.dense import dense
+from basicsr_mambair.ops.dense import Residual, can_fuse, dense, gate_and_project
 from basicsr_mambair.ops.gumbel import separate_keys, shared_keys
 from basicsr_mambair.ops.routing import Routes, route, route_softly, routes_of
 
@@ -64,35 +64,41 @@ class AttentiveSSM(nn.Module):
             nn.Linear(dim, dim // 3), nn.GELU(), nn.Linear(dim // 3, num_tokens)
         )
 
-    def forward(self, x: Tensor, embedding: Tensor, routing: Routing) -> Tensor:
-        """Applies the module to a token map.
+    def forward(self, x: Tensor, norm: nn.LayerNorm, embedding: Tensor, routing: Routing) -> Tensor:
+        """Applies the module to a normalised token map, and adds the map.
 
         Args:
             x: ``(B, H, W, C)``.
+            norm: the normalisation before the module, which is the block's.
             embedding: the block's half ``(r, N)`` of the prompt dictionary.
             routing: how tokens choose.
 
         Returns:
             ``(B, H, W, C)``.
         """
-        batch, height, width, _ = x.shape
-        prompt, routes = self._choose_prompts(x.flatten(1, 2), embedding, routing)
-
-        x = dense(x, self.in_proj[0])  # (B, H, W, E)
-        x = x * torch.sigmoid(convolve_tokens(self.CPE, x))
-        x = x.flatten(0, 2).index_select(0, routes.order).view(batch, height * width, -1)
+        # Where linear layers normalise in the same pass, both that read x do; else it is done once.
+        fused = can_fuse(x, self.route[0], norm) and can_fuse(x, self.in_proj[0], norm)
+        inputs, norm_inside = (x, norm) if fused else (norm(x), None)
+        prompt, routes = self._choose_prompts(inputs.flatten(1, 2), norm_inside, embedding, routing)
+        y = dense(inputs, self.in_proj[0], norm=norm_inside)  # (B, H, W, E)
+        gate = convolve_tokens(self.CPE, y)
+        u, projected = gate_and_project(
+            y.flatten(1, 2), gate.flatten(1, 2), routes, self.selectiveScan.x_proj_weight[0]
+        )
         # The prompt stays in raster order while the tokens do not: the authors keep it so, and
         # published weights expect it.
-        x = self.selectiveScan.scan(x.unsqueeze(2), prompt.unsqueeze(2)).squeeze(2)
-        x = dense(x, self.out_proj, norm=self.out_norm)
-        return x.flatten(0, 1).index_select(0, routes.inverse).view(batch, height, width, -1)
+        y = self.selectiveScan.scan_projected(
+            u.unsqueeze(2), projected.unsqueeze(2), prompt.unsqueeze(2)
+        ).squeeze(2)
+        y = dense(y, self.out_proj, norm=self.out_norm, routes=routes, residual=Residual(x))
+        return y.view_as(x)
 
     def _choose_prompts(
-        self, x: Tensor, embedding: Tensor, routing: Routing
+        self, x: Tensor, norm: nn.LayerNorm | None, embedding: Tensor, routing: Routing
     ) -> tuple[Tensor, Routes]:
         """Prompts ``(B, L, N)`` and routes of tokens ``(B, L, C)``."""
         dictionary = self.embeddingB.weight @ embedding  # (T, N)
-        scores = dense(dense(x, self.route[0], gelu=True), self.route[2])  # (B, L, T)
+        scores = dense(dense(x, self.route[0], norm=norm, gelu=True), self.route[2])  # (B, L, T)
         learning = self.training and torch.is_grad_enabled()
         if routing.mode != "global":
             keys = self._noise_keys(routing, scores)

@@ -75,5 +75,5 @@ class AttentiveBlock(nn.Module):
         y = self.win_mhsa(qkv, index, self.shift, Residual(x))
         x = self.convffn1(y, self.norm2, Residual(y, x, self.scale1))
 
-        y = self.assm(self.norm3(x), self.embeddingA.weight, routing) + x
+        y = self.assm(x, self.norm3, self.embeddingA.weight, routing)
         return self.convffn2(y, self.norm4, Residual(y, x, self.scale2))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from basicsr_mambair.ops import native
+from basicsr_mambair.ops.routing import Routes
 
 
 class Residual(NamedTuple):
@@ -37,6 +38,7 @@ def dense(
     norm: nn.LayerNorm | None = None,
     gelu: bool = False,
     residual: Residual | None = None,
+    routes: Routes | None = None,
 ) -> Tensor:
     """``gelu(layer(norm(x · times))) + residual``; every part but the layer is optional.
 
@@ -46,7 +48,8 @@ def dense(
         times: multiplied with ``x``, the same shape.
         norm: over the channels.
         gelu: whether the product passes through the (exact) GELU.
-        residual: what is added at the end.
+        residual: what is added at the end, in the order of the result.
+        routes: ``x`` is in their order, and the result is to be in raster order.
 
     Returns:
         ``(…, out)``.
@@ -55,7 +58,10 @@ def dense(
         weight = layer.weight.flatten(1)
         norms = (norm.weight, norm.bias, norm.eps) if norm is not None else (None, None, 0.0)
         added = residual or (None, None, None)
-        y: Tensor = native_dense(x, weight, layer.bias, times, *norms, gelu, *added)
+        order = routes.order if routes is not None else None
+        y: Tensor = native_dense(
+            x, weight, layer.bias, times, *norms, gelu, *added, None, order, False, False
+        )[0]
         return y
     if times is not None:
         x = x * times
@@ -67,12 +73,43 @@ def dense(
         y = layer(x)
     if gelu:
         y = F.gelu(y)
+    if routes is not None:
+        y = y.flatten(0, -2).index_select(0, routes.inverse).view_as(y)
     if residual is not None:
-        y = y + residual.first
+        y = y + residual.first.view_as(y)
         if residual.second is not None:
             assert residual.scale is not None
             y = residual.second * residual.scale + y
     return y
+
+
+def gate_and_project(
+    x: Tensor, gate: Tensor, routes: Routes, weight: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Tokens gated and brought into the order of their routes, and their projection.
+
+    Args:
+        x: ``(B, L, in)``, in raster order.
+        gate: the same shape; its sigmoid is multiplied with ``x``.
+        routes: of the tokens.
+        weight: ``(out, in)``.
+
+    Returns:
+        ``u = (x · sigmoid(gate))[order]`` ``(B, L, in)``, and ``u weightᵀ`` ``(B, L, out)``.
+    """
+    if _tensors_can_run(x, gate, weight):
+        y, u = native_dense(
+            x, weight, None, gate, None, None, 0.0, False, None, None, None,
+            routes.order, None, True, True,
+        )  # fmt: skip
+        return u, y
+    u = (x * torch.sigmoid(gate)).flatten(0, 1).index_select(0, routes.order).view_as(x)
+    return u, F.linear(u, weight)
+
+
+def can_fuse(x: Tensor, layer: Any, norm: nn.LayerNorm) -> bool:
+    """Whether :func:`dense` would take the normalisation along, at no cost."""
+    return _native_can_run(x, layer, None, norm, None)
 
 
 def _native_can_run(
@@ -83,15 +120,20 @@ def _native_can_run(
     residual: Residual | None,
 ) -> bool:
     """On a CPU, in float32, without gradients, and where nobody has put something in between."""
-    if not native.AVAILABLE or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
-        return False
     if type(layer) not in (nn.Linear, nn.Conv2d) or _has_hooks(layer):
         return False
     if norm is not None and (norm.weight is None or norm.bias is None or _has_hooks(norm)):
         return False
+    norm_weight = norm.weight if norm is not None else None
+    return _tensors_can_run(x, layer.weight, times, norm_weight, *(residual or ()))
+
+
+def _tensors_can_run(*tensors: Tensor | None) -> bool:
+    if not native.AVAILABLE or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
+        return False
     return all(
         tensor is None or (tensor.device.type == "cpu" and tensor.dtype == torch.float32)
-        for tensor in (x, layer.weight, times, norm and norm.weight, *(residual or ()))
+        for tensor in tensors
     )
 
 
@@ -103,8 +145,8 @@ def _has_hooks(module: nn.Module) -> bool:
     "mambair::dense",
     mutates_args=(),
     schema="(Tensor x, Tensor weight, Tensor? bias, Tensor? times, Tensor? norm_weight, "
-    "Tensor? norm_bias, float eps, bool gelu, Tensor? residual, Tensor? second, Tensor? scale) "
-    "-> Tensor",
+    "Tensor? norm_bias, float eps, bool gelu, Tensor? residual, Tensor? second, Tensor? scale, "
+    "Tensor? gather, Tensor? scatter, bool sigmoid, bool keep) -> (Tensor, Tensor)",
 )
 def native_dense(
     x: Tensor,
@@ -118,8 +160,12 @@ def native_dense(
     residual: Tensor | None,
     second: Tensor | None,
     scale: Tensor | None,
-) -> Tensor:
-    """The C++ kernel; no gradient."""
+    gather: Tensor | None,
+    scatter: Tensor | None,
+    sigmoid: bool,
+    keep: bool,
+) -> tuple[Tensor, Tensor]:
+    """The C++ kernel; no gradient. The second result is ``x · times`` with ``keep``, else empty."""
     library = native.library()
     assert library is not None
     out, channels = weight.shape
@@ -132,19 +178,22 @@ def native_dense(
     x, times = _tokens(x), None if times is None else _tokens(times)
     residual, second = (None if t is None else t.contiguous() for t in (residual, second))
     y = torch.empty(*x.shape[:-1], out)
+    kept = torch.empty(x.shape if keep else (0,))
     tokens = x.numel() // channels
     arguments = native.DenseArguments(
         tokens, channels, out, wide, _stride(x), 0 if times is None else _stride(times),
         *map(native.address, (x, times, norm_weight, norm_bias, packed, packed[channels])),
-        *map(native.address, (residual, second, scale, y)), eps, int(gelu),
+        *map(native.address, (residual, second, scale, y, gather, scatter)),
+        native.address(kept) if keep else None, eps, int(gelu), int(sigmoid),
     )  # fmt: skip
     native.call(library.mambair_dense, arguments)
-    return y
+    return y, kept
 
 
 @native_dense.register_fake
-def _(x: Tensor, weight: Tensor, *_: object) -> Tensor:
-    return x.new_empty((*x.shape[:-1], weight.shape[0]))
+def _(x: Tensor, weight: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+    keep = others[-1]
+    return x.new_empty((*x.shape[:-1], weight.shape[0])), x.new_empty(x.shape if keep else (0,))
 
 
 def _tokens(x: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from basicsr_mambair.ops import native
-from basicsr_mambair.ops.dense import Residual, dense, native_dense
+from basicsr_mambair.ops.dense import Residual, dense, gate_and_project, native_dense
+from basicsr_mambair.ops.routing import routes_of
 
 pytestmark = pytest.mark.skipif(not native.AVAILABLE, reason="the C++ kernels are not built")
 
@@ -123,6 +124,26 @@ def test_operator_is_well_behaved() -> None:
         native_dense,
         tuple(
             value.detach() if isinstance(value, torch.Tensor) else value
-            for value in (*inputs, *options["residual"])
+            for value in (*inputs, *options["residual"], None, torch.randperm(10), True, True)
         ),
     )
+
+
+@pytest.mark.parametrize(("channels", "out"), [(3, 5), (17, 20), (48, 33)])
+def test_tokens_in_the_order_of_their_routes(channels: int, out: int) -> None:
+    torch.manual_seed(0)
+    routes = routes_of(torch.randint(0, 7, (2, 65)))
+    x, gate = torch.randn(2, 2, 65, channels)
+    weight = torch.randn(out, channels)
+    layer, norm = nn.Linear(channels, out), nn.LayerNorm(channels)
+    residual = Residual(torch.randn(2, 5, 13, out))
+    results = []
+    for grad in (True, False):  # with gradients: PyTorch's operators
+        with torch.set_grad_enabled(grad):
+            u, projected = gate_and_project(x, gate, routes, weight)
+            back = dense(u, layer, norm=norm, routes=routes, residual=residual)
+            results.append((u, projected, back.view(2, 65, out)))
+    for expected, actual in zip(*results, strict=True):
+        torch.testing.assert_close(actual, expected, atol=2e-5, rtol=1e-5)
+    gated = (x * gate.sigmoid()).flatten(0, 1)
+    torch.testing.assert_close(results[1][0].flatten(0, 1), gated[routes.order])

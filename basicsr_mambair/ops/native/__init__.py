@@ -72,11 +72,11 @@ class DenseArguments(ctypes.Structure):
             (name, _FLOATS)
             for name in (
                 "x", "times", "norm_weight", "norm_bias", "weight", "bias", "residual", "second",
-                "scale", "y",
+                "scale", "y", "gather", "scatter", "kept",
             )
         ]
         + [("eps", ctypes.c_float)]
-        + [("gelu", ctypes.c_int32)]
+        + [(name, ctypes.c_int32) for name in ("gelu", "sigmoid")]
     )  # fmt: skip
 
 

@@ -42,6 +42,7 @@ struct AttentionArguments {
 };
 
 // y = gelu(norm(x * times) weight + bias) + residual + second * scale; null pointers leave parts out.
+// Tokens may be read and written in another order.
 struct DenseArguments {
   int64_t tokens, in, out;
   int64_t wide;           // out rounded up to whole vectors
@@ -54,8 +55,12 @@ struct DenseArguments {
   const float *residual, *second;  // (tokens, out), contiguous
   const float *scale;     // (out)
   float *y;               // (tokens, out), contiguous
+  const int64_t *gather;  // which token of x and times comes at every place, or null
+  const int64_t *scatter; // which token of y and the residuals every place becomes, or null
+  float *kept;            // x * times, (tokens, in), contiguous, or null
   float eps;
   int32_t gelu;
+  int32_t sigmoid;        // times passes through the sigmoid first
 };
 
 // Choice of a class for every token, and the order of the tokens by class.

@@ -41,6 +41,13 @@ INLINE void copy_row(float *RESTRICT to, const float *RESTRICT from, int count) 
 INLINE void multiply_row(float *RESTRICT to, const float *RESTRICT by, int count) {
   for (int i = 0; i < count; ++i) to[i] *= by[i];
 }
+// times sigmoid(by); `to` has room for whole vectors.
+INLINE void gate_row(float *RESTRICT to, const float *RESTRICT by, int count) {
+  for (int i = 0; i < count; i += LANES) {
+    const vf x = load_part(by + i, count - i < LANES ? count - i : LANES);
+    store(to + i, load(to + i) / (1.0f + exp2_approx(x * -LOG2_E)));
+  }
+}
 INLINE void add_row(float *RESTRICT to, const float *RESTRICT what, int count) {
   for (int i = 0; i < count; ++i) to[i] += what[i];
 }
@@ -65,15 +72,18 @@ static void run_dense(const void *context, int64_t task) {
     const int rows = (int)(end - first < ROWS ? end - first : ROWS);
     for (int r = 0; r < rows; ++r) {
       float *row = a + r * stride;
-      copy_row(row, s.x + (first + r) * s.x_token, in);
-      if (s.times) multiply_row(row, s.times + (first + r) * s.times_token, in);
+      const int64_t from = s.gather ? s.gather[first + r] : first + r;
+      copy_row(row, s.x + from * s.x_token, in);
+      if (s.times && s.sigmoid) gate_row(row, s.times + from * s.times_token, in);
+      if (s.times && !s.sigmoid) multiply_row(row, s.times + from * s.times_token, in);
+      if (s.kept) copy_row(s.kept + (first + r) * in, row, in);
       if (s.norm_weight) normalise(row, s.norm_weight, s.norm_bias, s.eps, in);
     }
     multiply_rows<0>(y, a, s.weight, bias, nullptr, wide, in, stride);
     if (s.gelu)
       for (int64_t i = 0; i < rows * wide; i += LANES) store(y + i, gelu(load(y + i)));
     for (int r = 0; r < rows; ++r) {
-      const int64_t at = (first + r) * s.out;
+      const int64_t at = (s.scatter ? s.scatter[first + r] : first + r) * s.out;
       float *row = y + r * wide;
       if (s.residual) add_row(row, s.residual + at, out);
       if (s.second) add_scaled_row(row, s.second + at, s.scale, out);
