@@ -79,8 +79,11 @@ def measure_network(section: Mapping[str, Any], height: int, width: int) -> Comp
 
     if height < 1 or width < 1:
         raise ValueError(f"the input must have a size of 1×1 at least, got {height}×{width}")
-    with torch.device("meta"):
-        net = build_network(dict(section))
+    try:
+        with torch.device("meta"):
+            net = build_network(dict(section))
+    except RuntimeError:  # a constructor that looks at its values
+        net = build_network(dict(section)).to("meta")
     channels = next((section[key] for key in ("in_chans", "num_in_ch") if key in section), 3)
     x = torch.empty(1, channels, height, width, device="meta")
 

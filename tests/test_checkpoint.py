@@ -149,4 +149,7 @@ def test_export(tmp_path: Path) -> None:
         assert torch.equal(value, states[1][name])
     with safe_open(target, "pt") as file:
         assert json.loads(file.metadata()["network_g"]) == section
+    CliRunner().invoke(main, [*arguments, str(target), "--raw"])
+    for name, value in load_network(target)[0].state_dict().items():
+        assert torch.equal(value, states[0][name])
     assert CliRunner().invoke(main, [*arguments, str(tmp_path / "tiny.pth")]).exit_code == 2

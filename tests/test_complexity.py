@@ -94,6 +94,16 @@ def test_memory_of_a_known_network() -> None:
     assert cost.macs["convolution"] == 64 * (27 * 4 + 36 * 4 + 36 * 12)
 
 
+def test_a_network_whose_constructor_looks_at_its_values() -> None:
+    """BasicSR's SwinIR: SwinIR-light ×2, 910,152 parameters, and 4 · w² · C of attention in all."""
+    network = {"type": "SwinIR", "upscale": 2, "img_size": 16, "window_size": 8, "embed_dim": 60,
+               "depths": [6] * 4, "num_heads": [6] * 4, "mlp_ratio": 2, "in_chans": 3,
+               "upsampler": "pixelshuffledirect"}  # fmt: skip
+    cost = measure_network(network, 16, 16)
+    assert cost.parameters == 910_152
+    assert cost.macs["attention"] == 24 * 16 * 16 * 2 * 8 * 8 * 60
+
+
 def test_checkpointing_keeps_less() -> None:
     base = {"type": "MambaIRv2Light", "depths": [3], "num_heads": [4], "upscale": 2,
             "upsampler": "pixelshuffledirect", "mlp_ratio": 1.0}  # fmt: skip

@@ -141,6 +141,8 @@ class VisionStateSpaceBlock(nn.Module):
 class MambaIR(RestorationNet):
     """The state-space restoration network that MambaIRv2 is compared with.
 
+    Without stochastic depth, which the published code has in training.
+
     Args:
         img_size: side of the training input; kept because option files name it.
         patch_size: must be 1; kept because option files may name it.

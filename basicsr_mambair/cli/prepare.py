@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -100,7 +100,9 @@ def jpeg(
     help="Pixels left at a border that get no square of their own.",
 )
 @_workers
-def crops(**arguments: Any) -> None:
+def crops(
+    source: str, output: Path, size: int, step: int, threshold: int, workers: int | None
+) -> None:
     """Cut into overlapping squares: training reads them faster than whole pictures.
 
     For low-resolution pictures divide --size, --step and --threshold by the scale.
@@ -111,7 +113,7 @@ def crops(**arguments: Any) -> None:
     """
     from basicsr_mambair.prepare import make_crops
 
-    _tell(make_crops(**arguments))
+    _tell(make_crops(source, output, size, step, threshold, workers))
 
 
 @prepare.command()

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+_OUTPUT = Path("results/report")
+
 
 @click.command()
 @click.argument("folders", nargs=-1, type=click.Path(path_type=Path), metavar="[RESULTS]...")
@@ -18,7 +20,7 @@ import click
     "-o",
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    default=Path("results/report"),
+    default=_OUTPUT,
     show_default=True,
     help="Folder for the report.",
 )
@@ -59,16 +61,17 @@ def report(
     """Measure test option files and set the figures beside the published ones.
 
     Writes report.html, report.md, report.tex, images.csv and plots. RESULTS are folders of
-    measurements that `report` made before (results/NAME). A stopped measurement goes on with the
-    next picture when the same command is given again.
+    measurements that `report` made before (results/measurements/NAME). A stopped measurement goes
+    on with the next picture when the same command is given again.
 
     \b
     basicsr report -opt options/test/mambairv2_light_x2.yml
     basicsr report -opt FILE --self-ensemble --routing sampled
-    basicsr report results/test_tiny_x2 results/test_tiny_x2_ensemble
+    basicsr report results/measurements/test_tiny_x2 results/measurements/test_tiny_x3
     """
     from basicsr_mambair.inference.tiles import TileError, parse_tile
-    from basicsr_mambair.report import Variant, measure, read, write_report
+    from basicsr_mambair.report import Variant, measure, plan, read, write_report
+    from basicsr_mambair.report.pictures import check_chosen, picture_names
 
     if not paths and not folders:
         raise click.UsageError("nothing to report: give -opt FILE or folders of results")
@@ -79,16 +82,23 @@ def report(
             raise click.BadParameter(str(error), param_hint="--tile") from error
     variant = Variant(routing, tile, self_ensemble)  # type: ignore[arg-type]  # click has checked
     measurements = [read(folder) for folder in folders]
+    plans = [plan(path, variant) for path in paths]
+    _check_names([each.name for each in plans])
+    known = [name for each in plans for name in each.pictures]
+    check_chosen([*known, *(name for m in measurements for name in picture_names(m))], chosen)
     try:
         measurements += [measure(path, variant) for path in paths]
     except KeyboardInterrupt:
         raise click.ClickException("interrupted; the same command goes on from here") from None
-    arguments = [argument for path in paths for argument in ("-opt", path)]
-    arguments += [f"--routing {routing}"] if routing else []
-    arguments += [f"--tile {tile}"] if tile else []
-    arguments += ["--self-ensemble"] if self_ensemble else []
-    arguments += [shlex.quote(str(folder)) for folder in folders]
-    command = " \\\n  ".join(["basicsr report", *_in_pairs(arguments)])
+    command = _command(
+        paths,
+        folders,
+        output,
+        {"--routing": routing, "--tile": tile},
+        self_ensemble,
+        chosen,
+        markdown,
+    )
     files = write_report(measurements, output, command, chosen)
     if markdown is not None:
         files += _copy_markdown(files, markdown)
@@ -96,15 +106,31 @@ def report(
         click.echo(file)
 
 
-def _in_pairs(arguments: list[str]) -> list[str]:
-    """``-opt FILE`` on one line."""
-    lines: list[str] = []
-    for argument in arguments:
-        if lines and lines[-1] == "-opt":
-            lines[-1] += f" {argument}"
-        else:
-            lines.append(argument)
-    return lines
+def _check_names(names: list[str]) -> None:
+    """Two measurements of one name would overwrite each other."""
+    for name in names:
+        if names.count(name) > 1:
+            raise click.UsageError(f"two of the option files have the name {name!r}")
+
+
+def _command(
+    paths: tuple[str, ...],
+    folders: tuple[Path, ...],
+    output: Path,
+    values: dict[str, str | None],
+    self_ensemble: bool,
+    chosen: tuple[str, ...],
+    markdown: Path | None,
+) -> str:
+    """The command line that gives this report, an argument a line."""
+    arguments: list[tuple[str, ...]] = [("-opt", path) for path in paths]
+    arguments += [(option, value) for option, value in values.items() if value is not None]
+    arguments += [("--self-ensemble",)] if self_ensemble else []
+    arguments += [("--crop", name) for name in chosen]
+    arguments += [(str(folder),) for folder in folders]
+    arguments += [("-o", str(output))] if output != _OUTPUT else []
+    arguments += [("--markdown", str(markdown))] if markdown is not None else []
+    return " \\\n  ".join(["basicsr report", *map(shlex.join, arguments)])
 
 
 def _copy_markdown(files: list[Path], target: Path) -> list[Path]:

@@ -9,6 +9,7 @@ Files that use neither read as ever.
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -109,7 +110,7 @@ def merge(base: Options, changes: Mapping[str, Any]) -> Options:
         elif isinstance(value, dict) and isinstance(base.get(key), dict):
             merge(base[key], value)
         else:
-            base[key] = value
+            base[key] = copy.deepcopy(value)  # YAML's aliases are one object
     return base
 
 
@@ -131,12 +132,24 @@ def _resolve(value: Any, options: Options, where: str) -> Any:
         return value
     if isinstance(value, list):
         return [_resolve(each, options, where) for each in value]
+    return _resolve_text(value, options, where, ())
+
+
+def _resolve_text(value: Any, options: Options, where: str, chain: tuple[str, ...]) -> Any:
+    """A plain value, its references replaced by what they name, which may hold some in turn."""
     if not isinstance(value, str) or "${" not in value:
         return value
+
+    def look_up(name: str) -> Any:
+        if name in chain:
+            raise OptionError(f"{where}: ${{{name}}} refers to itself")
+        found = _look_up(name, options, where)
+        return _resolve_text(found, options, where, (*chain, name))
+
     whole = _REFERENCE.fullmatch(value)
     if whole:
-        return _look_up(whole[1], options, where)
-    return _REFERENCE.sub(lambda match: str(_look_up(match[1], options, where)), value)
+        return look_up(whole[1])
+    return _REFERENCE.sub(lambda match: str(look_up(match[1])), value)
 
 
 def _look_up(name: str, options: Options, where: str) -> Any:
@@ -145,6 +158,6 @@ def _look_up(name: str, options: Options, where: str) -> Any:
         if not isinstance(found, dict) or key not in found:
             raise OptionError(f"{where}: ${{{name}}} names no option")
         found = found[key]
-    if isinstance(found, (dict, list)) or (isinstance(found, str) and "${" in found):
+    if isinstance(found, (dict, list)):
         raise OptionError(f"{where}: ${{{name}}} must name a plain value, not {found!r}")
     return found

@@ -34,6 +34,7 @@ VAL = _keys(
     center_frame_only flip_seq num_val_samples"""
 )
 PUBLISHED = _keys("task setting method")  # where `basicsr report` finds published figures
+PUBLISHED_TASKS = ("sr", "jpeg", "denoising_color")
 LOGGER = _keys("print_freq save_checkpoint_freq use_tb_logger wandb")
 PATH = _keys("resume_state ignore_resume_networks experiments_root results_root root")
 # Of path, for every network: pretrain_network_g, strict_load_g, param_key_g

@@ -66,7 +66,16 @@ def validate_options(options: dict[str, Any], is_train: bool, check_files: bool 
     if options.get("val") is not None:
         _check_val(_section(options, "val"), is_train, options["datasets"], check_files)
     if options.get("published") is not None:
-        _check_keys(_section(options, "published"), known.PUBLISHED, "published")
+        _check_published(_section(options, "published"))
+
+
+def _check_published(section: dict[str, Any]) -> None:
+    _check_keys(section, known.PUBLISHED, "published")
+    _require(section, ("task", "setting"), "published")
+    _check_choice(section, "task", known.PUBLISHED_TASKS, "published")
+    _check_number(section, "setting", "published", whole=True)
+    if not isinstance(section.get("method", ""), str):
+        raise OptionError(f"published.method: must be a name, got {section['method']!r}")
 
 
 def _check_network(section: dict[str, Any], where: str, scale: int | None) -> None:

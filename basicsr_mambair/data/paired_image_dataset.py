@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ _TASKS = {
     "denoising_gray": (True, True),
     "denoising_color": (False, True),
 }
+_SHAPE = re.compile(r" \(\d+, *\d+, *\d+\).*$")
 # Sizes are compared at start-up for at most so many pairs: a header takes about 0.1 ms.
 _CHECKED_PAIRS = 2000
 
@@ -126,7 +128,7 @@ class MambaIRPairedDataset(Dataset):
             return self._pairs_of_lmdb(index, gt_root, lq_root)
         meta_info = self.opt.get("meta_info_file")
         if meta_info:
-            gt_paths = [Path(gt_root) / name for name in _names_of_meta_info(meta_info)]
+            gt_paths = [Path(gt_root) / name for name in names_of_meta_info(meta_info)]
         else:
             gt_paths = list_pictures(gt_root)
         listings: dict[Path, dict[str, str]] = {}
@@ -223,6 +225,11 @@ class MambaIRPairedDataset(Dataset):
         return (gt + noise).astype(np.float32)
 
 
+def adds_noise(opt: Mapping[str, Any]) -> bool:
+    """Whether the task of a dataset section makes LQ from GT, so that no LQ is read."""
+    return _TASKS.get(opt.get("task", "SR"), (False, False))[1]
+
+
 def find_partner(
     gt_path: Path, gt_root: str, lq_root: str, template: str, listings: dict[Path, dict[str, str]]
 ) -> Path:
@@ -289,13 +296,14 @@ def _listing(folder: Path, listings: dict[Path, dict[str, str]]) -> dict[str, st
     return listings[folder]
 
 
-def _names_of_meta_info(path: str) -> list[str]:
+def names_of_meta_info(path: str) -> list[str]:
     """Names of the GT pictures in a meta info file: the first word of each line."""
     try:
         lines = Path(path).expanduser().read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise PictureError(f"{path}: not a readable meta info file: {error.strerror}") from error
-    names = [line.split(" (")[0].strip() for line in lines if line.strip()]
+    # "0001.png (480,480,3) 1": names may hold brackets of their own
+    names = [_SHAPE.sub("", line).strip() for line in lines if line.strip()]
     if not names:
         raise PictureError(f"{path}: the meta info file is empty")
     return names
@@ -305,5 +313,5 @@ def _keys_of_lmdb(folder: str) -> list[str]:
     """Keys of an LMDB as BasicSR writes it: names in ``meta_info.txt`` without extension."""
     if not folder.rstrip("/").endswith(".lmdb"):
         raise PictureError(f"{folder}: the folder of an LMDB ends in .lmdb")
-    names = _names_of_meta_info(os.path.join(folder, "meta_info.txt"))
+    names = names_of_meta_info(os.path.join(folder, "meta_info.txt"))
     return sorted(os.path.splitext(name)[0] for name in names)

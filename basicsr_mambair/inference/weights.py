@@ -67,11 +67,16 @@ def default_weights(task: Task = "sr", scale: int = 2) -> Path:
         scale: 2, 3 or 4, for ``sr``.
 
     Raises:
-        CheckpointError: there are none for this scale.
+        CheckpointError: there are none for this scale, or the package was installed without.
     """
     if task == "sr" and scale not in SCALES:
         raise CheckpointError(f"scale {scale}: there are weights for {SCALES}; name others by -w")
-    return find_weights(f"tiny_x{scale}" if task == "sr" else f"tiny_{task}")
+    name = f"tiny_x{scale}" if task == "sr" else f"tiny_{task}"
+    # Not what has this name in the current directory: a training of it, say, that has just begun.
+    shipped = _shipped_weights()
+    if name not in shipped:
+        raise CheckpointError(f"{name}: is missing from this installation of basicsr-mambair")
+    return shipped[name]
 
 
 def _shipped_weights() -> dict[str, Path]:
@@ -93,11 +98,17 @@ def _latest_weights(folder: Path) -> Path | None:
     return iterations[str(max(numbers))] if numbers else None
 
 
-def load_network(path: str | os.PathLike[str]) -> tuple[nn.Module, dict[str, Any]]:
+def load_network(
+    path: str | os.PathLike[str], key: str = "params_ema"
+) -> tuple[nn.Module, dict[str, Any]]:
     """Builds the network of a weights file, with those weights, in ``eval()``.
 
     Its configuration is the one in the file if the file was written by this package, otherwise the
     one detected from the tensors.
+
+    Args:
+        path: ``.pth`` or ``.safetensors``.
+        key: entry that holds the weights; another usual one is taken if it is missing.
 
     Returns:
         The network and its ``network_g`` section.
@@ -108,7 +119,7 @@ def load_network(path: str | os.PathLike[str]) -> tuple[nn.Module, dict[str, Any
     from basicsr.archs import ARCH_REGISTRY
 
     contents = load_checkpoint(path)
-    weights, _ = weights_of(contents, path, "params_ema")
+    weights, _ = weights_of(contents, path, key)
     section = contents.get("network")
     if not isinstance(section, dict):
         try:

@@ -10,9 +10,10 @@ from typing import Any
 
 from basicsr_mambair.config import load_any_options
 from basicsr_mambair.data.paired_image_dataset import (
-    MambaIRPairedDataset,
+    adds_noise,
     check_pair_size,
     find_partner,
+    names_of_meta_info,
 )
 from basicsr_mambair.data.pictures import (
     PictureError,
@@ -99,28 +100,9 @@ def _check_section(
     section: Mapping[str, Any], report: DatasetReport, decode: bool, workers: int | None
 ) -> None:
     if (section.get("io_backend") or {}).get("type", "disk") == "lmdb":
-        _check_lmdb(section, report)
+        _check_lmdb(section, report, workers)
         return
-    template = section.get("filename_tmpl", "{}")
-    lq_roots = as_list(section.get("dataroot_lq"))
-    pairs: list[tuple[Path, Path | None]] = []
-    for index, root in enumerate(as_list(section.get("dataroot_gt"))):
-        try:
-            paths = list_pictures(
-                root, as_list(section.get("include", "*")), as_list(section.get("exclude"))
-            )
-        except PictureError as error:
-            report.problems.append(str(error))
-            continue
-        report.pictures += len(paths)
-        _compare_count(str(root), len(paths), section, report)
-        lq_root = lq_roots[index] if index < len(lq_roots) else None
-        if lq_root is None:
-            pairs += [(gt, None) for gt in paths]
-        elif not Path(lq_root).expanduser().is_dir():
-            report.problems.append(f"{lq_root}: there is no such folder")
-        else:
-            pairs += _pair_up(paths, str(root), str(lq_root), template, report)
+    pairs = _find_pairs(section, report)
 
     def look_at(pair: tuple[Path, Path | None]) -> None:
         gt, lq = pair
@@ -137,6 +119,41 @@ def _check_section(
             report.pairs += 1
         else:
             report.problems.append(str(result.error))
+
+
+def _find_pairs(
+    section: Mapping[str, Any], report: DatasetReport
+) -> list[tuple[Path, Path | None]]:
+    """What the dataset would read; notes and problems go to the report."""
+    template = section.get("filename_tmpl", "{}")
+    # The denoising tasks make LQ themselves, whatever else the section names.
+    lq_roots = [] if adds_noise(section) else as_list(section.get("dataroot_lq"))
+    pairs: list[tuple[Path, Path | None]] = []
+    for index, root in enumerate(as_list(section.get("dataroot_gt"))):
+        try:
+            paths = _gt_pictures(section, str(root))
+        except PictureError as error:
+            report.problems.append(str(error))
+            continue
+        report.pictures += len(paths)
+        _compare_count(str(root), len(paths), section, report)
+        lq_root = lq_roots[index] if index < len(lq_roots) else None
+        if lq_root is None:
+            pairs += [(gt, None) for gt in paths]
+        elif not Path(lq_root).expanduser().is_dir():
+            report.problems.append(f"{lq_root}: there is no such folder")
+        else:
+            pairs += _pair_up(paths, str(root), str(lq_root), template, report)
+    return pairs
+
+
+def _gt_pictures(section: Mapping[str, Any], root: str) -> list[Path]:
+    meta_info = section.get("meta_info_file")
+    if meta_info:
+        return [Path(root) / name for name in names_of_meta_info(meta_info)]
+    return list_pictures(
+        root, as_list(section.get("include", "*")), as_list(section.get("exclude"))
+    )
 
 
 def _pair_up(
@@ -171,14 +188,25 @@ def _compare_count(
     root: str, count: int, section: Mapping[str, Any], report: DatasetReport
 ) -> None:
     """Notes a number of pictures other than the papers'."""
-    if section.get("include"):
+    if section.get("include") or section.get("meta_info_file"):
         return
     usual = next((USUAL_COUNTS[part] for part in Path(root).parts if part in USUAL_COUNTS), None)
     if usual is not None and usual != count:
         report.notes.append(f"{root}: {count} pictures; the papers use {usual}")
 
 
-def _check_lmdb(section: Mapping[str, Any], report: DatasetReport) -> None:
-    """Pairs by the keys in the meta information, as the dataset finds them."""
-    dataset = MambaIRPairedDataset(section)
-    report.pictures = report.pairs = len(dataset)
+def _check_lmdb(section: Mapping[str, Any], report: DatasetReport, workers: int | None) -> None:
+    """Reads every pair, as the dataset of the section does: an LMDB has no headers to look at."""
+    from basicsr.data import build_dataset
+
+    try:
+        dataset = build_dataset(dict(section))
+    except (PictureError, OSError, AssertionError, ValueError) as error:
+        raise PictureError(str(error)) from error
+    report.pictures = len(dataset)
+    # One thread: a read transaction of LMDB belongs to the thread that began it.
+    for result in map_in_parallel(dataset.__getitem__, range(len(dataset)), report.name, 1):
+        if result.error is None:
+            report.pairs += 1
+        else:
+            report.problems.append(str(result.error))

@@ -8,8 +8,15 @@ from functools import partial
 from pathlib import Path
 
 from basicsr_mambair.data.image_files import read_image, write_image
-from basicsr_mambair.data.pictures import list_pictures, picture_size
-from basicsr_mambair.prepare.jobs import Job, Outcome, PrepareError, run_jobs
+from basicsr_mambair.data.pictures import PictureError, list_pictures, picture_size
+from basicsr_mambair.prepare.jobs import (
+    Job,
+    Outcome,
+    Output,
+    PrepareError,
+    map_in_parallel,
+    run_jobs,
+)
 
 _SCALE_SUFFIX = re.compile(r"^(.*?)(x\d+)?$")
 
@@ -46,16 +53,30 @@ def make_crops(
             f"size and step must be 1 at least and threshold 0, got {size}, {step}, {threshold}"
         )
     folder = Path(output)
-    jobs = []
-    for path in list_pictures(source):
-        height, width = picture_size(path)
-        count = len(_starts(height, size, step, threshold)) * len(
-            _starts(width, size, step, threshold)
-        )
-        jobs.append(Job(path, tuple(_targets(path, folder, count))))
+    pictures = list_pictures(source)
     settings = {"command": "crops", "size": size, "step": step, "threshold": threshold}
+    target = Output(folder, pictures[0].parent, settings)
+    target.check()
+
+    def plan(path: Path) -> Job:
+        height, width = picture_size(path)
+        rows = len(_starts(height, size, step, threshold))
+        columns = len(_starts(width, size, step, threshold))
+        return Job(path, tuple(_targets(path, folder, rows * columns)))
+
+    jobs, failures = [], []
+    for result in map_in_parallel(plan, pictures, "sizes", workers):
+        if isinstance(result.error, PictureError):
+            failures.append(str(result.error))
+        elif result.error is not None:
+            raise result.error
+        elif result.value is not None:
+            jobs.append(result.value)
+    jobs.sort(key=lambda job: job.source)
     cut = partial(_cut, size=size, step=step, threshold=threshold)
-    return run_jobs(cut, jobs, folder, settings, f"{size}×{size}", workers)
+    outcome = run_jobs(cut, jobs, [target], f"{size}×{size}", workers)
+    outcome.failures += failures
+    return outcome
 
 
 def _targets(path: Path, folder: Path, count: int) -> list[Path]:

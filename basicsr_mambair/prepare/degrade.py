@@ -11,7 +11,14 @@ import cv2
 from basicsr_mambair.data.degradations import encode_jpeg, imresize
 from basicsr_mambair.data.image_files import read_image, write_bytes, write_image
 from basicsr_mambair.data.pictures import PictureError, decode_picture, list_pictures
-from basicsr_mambair.prepare.jobs import Job, Outcome, PrepareError, data_set_name, run_jobs
+from basicsr_mambair.prepare.jobs import (
+    Job,
+    Outcome,
+    Output,
+    PrepareError,
+    data_set_name,
+    run_jobs,
+)
 
 
 def make_lr(
@@ -39,27 +46,19 @@ def make_lr(
     if scale < 2:
         raise PrepareError(f"scale: must be a whole number from 2 on, got {scale}")
     pictures = list_pictures(source)
-    folder = Path(
-        output or Path("datasets", data_set_name(pictures[0].parent), "LR_bicubic", f"X{scale}")
-    )
+    origin = pictures[0].parent
+    folder = Path(output or Path("datasets", data_set_name(origin), "LR_bicubic", f"X{scale}"))
     jobs = []
     for path in pictures:
         targets = [folder / f"{path.stem}x{scale}.png"]
         if hr_output:
             targets.append(Path(hr_output) / f"{path.stem}.png")
         jobs.append(Job(path, tuple(targets)))
-    settings = {"command": "lr", "scale": scale}
+    outputs = [Output(folder, origin, {"command": "lr", "scale": scale})]
     if hr_output:
-        _check_hr_folder(Path(hr_output), pictures[0].parent, scale)
-    return run_jobs(partial(_shrink, scale=scale), jobs, folder, settings, f"×{scale}", workers)
-
-
-def _check_hr_folder(folder: Path, source: Path, scale: int) -> None:
-    from basicsr_mambair.prepare.jobs import claim
-
-    if folder.resolve() == source.resolve():
-        raise PrepareError(f"{folder}: is the source; choose another folder for the cut pictures")
-    claim(folder, {"command": "lr", "cut to multiples of": scale})
+        cut = {"command": "lr", "cut to multiples of": scale}
+        outputs.append(Output(Path(hr_output), origin, cut))
+    return run_jobs(partial(_shrink, scale=scale), jobs, outputs, f"×{scale}", workers)
 
 
 def _shrink(job: Job, scale: int) -> None:
@@ -102,7 +101,8 @@ def make_jpeg(
     jobs = [Job(path, (folder / f"{path.stem}.jpg",)) for path in pictures]
     settings = {"command": "jpeg", "quality": quality, "colour": not gray}
     compress = partial(_compress, quality=quality, gray=gray)
-    return run_jobs(compress, jobs, folder, settings, f"quality {quality}", workers)
+    outputs = [Output(folder, pictures[0].parent, settings)]
+    return run_jobs(compress, jobs, outputs, f"quality {quality}", workers)
 
 
 def _compress(job: Job, quality: int, gray: bool) -> None:

@@ -1,8 +1,9 @@
 """Many pictures through one function: in parallel, with a progress bar, and again where it stopped.
 
-A file is written under another name first, so one that is there is complete, and what is there and
-not older than its source is left alone. A note in the folder says how its files were made: a run
-with other settings is refused instead of mixed in.
+A file is written under another name first, so one that is there is complete, and it gets the time
+of its source: what has the time of its source is done. A note in the folder says from which source
+and how its files were made; a run with another source or other settings is refused instead of mixed
+in. A lock keeps a second run out while one is at work.
 
 Threads, not processes: decoding, resizing and encoding are done by OpenCV and numpy, which release
 the interpreter's lock; nothing is imported or copied again, and Ctrl-C reaches one process.
@@ -14,17 +15,20 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from basicsr_mambair.data.image_files import write_bytes
 from basicsr_mambair.data.pictures import PictureError
+from basicsr_mambair.utils.progress import progress_bar
 
 _NOTE = ".prepare.json"
-_BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt}, {elapsed} passed, {remaining} left"
+_LOCK = ".prepare.lock"
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -59,19 +63,85 @@ class Job:
     targets: tuple[Path, ...]
 
     def is_done(self) -> bool:
-        """Whether every target is there and not older than the source."""
+        """Whether every target is there, of the source as it is now."""
         try:
-            newest = self.source.stat().st_mtime
-            return all(target.stat().st_mtime >= newest for target in self.targets)
+            time = self.source.stat().st_mtime_ns
+            return all(target.stat().st_mtime_ns == time for target in self.targets)
         except FileNotFoundError:
             return False
+
+    def mark_done(self) -> None:
+        """Gives the targets the time of the source."""
+        times = self.source.stat()
+        for target in self.targets:
+            os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+@dataclass(frozen=True)
+class Output:
+    """A folder and what its files depend on, beside the pictures themselves."""
+
+    folder: Path
+    source: Path
+    settings: dict[str, Any]
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Holds the folder for one run, and notes in it how its files are made.
+
+        Raises:
+            PrepareError: the folder is the source, a file, in use, of another source or of other
+                settings; nothing is written then.
+        """
+        self.check()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / _LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise PrepareError(f"{self.folder}: another run is filling this folder") from None
+        try:
+            self.check()
+            text = json.dumps(self._note(), ensure_ascii=False, indent=1) + "\n"
+            write_bytes(text.encode(), self.folder / _NOTE)
+            yield
+        finally:
+            lock.release()
+
+    def check(self) -> None:
+        """Raises :class:`PrepareError` if the folder cannot be filled; writes nothing."""
+        folder, note = self.folder, self.folder / _NOTE
+        if folder.exists() and not folder.is_dir():
+            raise PrepareError(f"{folder}: is a file, not a folder")
+        if folder.resolve() == self.source.resolve():
+            raise PrepareError(f"{folder}: is the source; choose another output")
+        try:
+            before = json.loads(note.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return
+        except ValueError as error:
+            raise PrepareError(f"{note}: is damaged; remove it to go on: {error}") from error
+        wanted = self._note()
+        if before != wanted:
+            told = ", ".join(f"{k}: {v}" for k, v in before.items() if wanted.get(k) != v)
+            raise PrepareError(
+                f"{folder}: holds results of another source or settings ({told}); "
+                "choose another output"
+            )
+
+    @property
+    def is_new(self) -> bool:
+        """Whether no run has filled it so far."""
+        return not (self.folder / _NOTE).exists()
+
+    def _note(self) -> dict[str, Any]:
+        return {**self.settings, "source": str(self.source.resolve())}
 
 
 def run_jobs(
     function: Callable[[Job], None],
     jobs: Sequence[Job],
-    output: Path,
-    settings: dict[str, Any],
+    outputs: Sequence[Output],
     description: str,
     workers: int | None = None,
 ) -> Outcome:
@@ -80,38 +150,49 @@ def run_jobs(
     Args:
         function: makes the targets of a job; raises ``PictureError`` for a picture it cannot.
         jobs: all of them.
-        output: folder of the targets; it is created and gets the note.
-        settings: what the results depend on beside the pictures.
+        outputs: the folders of the targets, one or two.
         description: beside the progress bar.
         workers: threads; all cores by default.
 
     Raises:
-        PrepareError: two pictures would become one file, a target is a source, or the folder holds
-            results of other settings; nothing is written.
+        PrepareError: two pictures would become one file, or a folder cannot be filled; nothing is
+            written.
     """
+    first, *others = outputs
+    for output in outputs:
+        output.check()
     _check_targets(jobs)
-    claim(output, settings)
-    pending = [job for job in jobs if not job.is_done()]
-    outcome = Outcome(output, kept=len(jobs) - len(pending))
-    for job, error in each(function, pending, description, workers):
-        outcome.made += error is None
-        if isinstance(error, PictureError):
-            outcome.failures.append(str(error))
-        elif error is not None:
-            outcome.failures.append(f"{job.source}: {type(error).__name__}: {error}")
+    if others:
+        if others[0].folder.resolve() == first.folder.resolve():
+            raise PrepareError(f"{first.folder}: is given for two kinds of results")
+        with others[0].claimed():
+            return run_jobs(function, jobs, [first], description, workers)
+
+    def run(job: Job) -> None:
+        function(job)
+        job.mark_done()
+
+    with first.claimed():
+        pending = [job for job in jobs if not job.is_done()]
+        outcome = Outcome(first.folder, kept=len(jobs) - len(pending))
+        for result in map_in_parallel(run, pending, description, workers):
+            outcome.made += result.error is None
+            if result.error is not None:
+                outcome.failures.append(describe(result.error, result.item.source))
     return outcome
 
 
-def each(
-    function: Callable[[T], Any], items: Sequence[T], description: str, workers: int | None = None
-) -> Iterator[tuple[T, Exception | None]]:
-    """Calls the function for every item, in parallel; yields what is done with its error."""
-    for result in map_in_parallel(function, items, description, workers):
-        yield result.item, result.error
+def describe(error: Exception, path: Path) -> str:
+    """A line about what went wrong with a picture."""
+    if isinstance(error, PictureError):
+        return str(error)
+    return f"{path}: {type(error).__name__}: {error}"
 
 
 @dataclass
-class _Result(Generic[T, R]):
+class Result(Generic[T, R]):
+    """What became of an item: a value, or an error."""
+
     item: T
     value: R | None
     error: Exception | None
@@ -119,15 +200,17 @@ class _Result(Generic[T, R]):
 
 def map_in_parallel(
     function: Callable[[T], R], items: Sequence[T], description: str, workers: int | None = None
-) -> Iterator[_Result[T, R]]:
-    """As :func:`each`, with values; at most a few results a thread wait to be taken."""
+) -> Iterator[Result[T, R]]:
+    """Calls the function for every item; yields results as they come.
+
+    At most a few results a thread wait to be taken.
+    """
     workers = workers or os.cpu_count() or 1
     waiting = iter(items)
     running: dict[Future[R], T] = {}
-    bar = tqdm(total=len(items), desc=description, bar_format=_BAR, dynamic_ncols=True, leave=False)
     executor = ThreadPoolExecutor(workers)
     try:
-        with bar:
+        with progress_bar(len(items), description) as bar:
             while True:
                 for item in waiting:
                     running[executor.submit(function, item)] = item
@@ -142,7 +225,7 @@ def map_in_parallel(
                         raise error
                     value = None if error is not None else future.result()
                     bar.update()
-                    yield _Result(item, value, error)
+                    yield Result(item, value, error)
     except KeyboardInterrupt:
         tqdm.write("stopped; the same command goes on from here")
         raise
@@ -161,31 +244,6 @@ def _check_targets(jobs: Sequence[Job]) -> None:
             if name in written:
                 raise PrepareError(f"{job.source} and {written[name]} would both become {target}")
             written[name] = job.source
-
-
-def claim(output: Path, settings: dict[str, Any]) -> None:
-    """Notes in a folder how its files are made.
-
-    Raises:
-        PrepareError: it says otherwise already, or is no folder.
-    """
-    note = output / _NOTE
-    if output.exists() and not output.is_dir():
-        raise PrepareError(f"{output}: is a file, not a folder")
-    try:
-        before = json.loads(note.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        before = None
-    except ValueError as error:
-        raise PrepareError(f"{note}: is damaged; remove it to go on: {error}") from error
-    if before is not None and before != settings:
-        told = ", ".join(f"{k}: {v}" for k, v in before.items() if settings.get(k) != v)
-        raise PrepareError(
-            f"{output}: holds results of other settings ({told}); choose another output"
-        )
-    if before is None:
-        text = json.dumps(settings, ensure_ascii=False, indent=1) + "\n"
-        write_bytes(text.encode(), note)
 
 
 def data_set_name(source: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from pathlib import Path
 
@@ -12,12 +13,19 @@ from PIL import Image
 
 from basicsr_mambair.data.image_files import read_image, write_bytes
 from basicsr_mambair.data.pictures import PictureError, list_pictures
-from basicsr_mambair.prepare.jobs import Outcome, PrepareError, claim, map_in_parallel
+from basicsr_mambair.prepare.jobs import (
+    Outcome,
+    Output,
+    PrepareError,
+    describe,
+    map_in_parallel,
+)
 
 _LEVEL = 1  # of PNG: larger files that decode fast
 _FIRST_MAP = 1 << 28  # bytes; the map doubles when it is full
 _BATCH = 64 << 20  # bytes in a transaction: what a killed run loses at most
 _META = "meta_info.txt"
+_TIMES = ".prepare_times.json"
 
 
 def make_lmdb(
@@ -25,7 +33,8 @@ def make_lmdb(
 ) -> Outcome:
     """Writes every picture, as PNG, under its name without extension, and ``meta_info.txt``.
 
-    A killed run goes on with the pictures that are missing. ``meta_info.txt`` is written last: a
+    A killed run goes on with the pictures that are missing or have changed; entries whose picture
+    is gone are taken out. ``meta_info.txt`` is written last: a
     dataset refuses a folder without it.
 
     Args:
@@ -35,7 +44,8 @@ def make_lmdb(
 
     Raises:
         PictureError: there is no such folder, or no picture in it.
-        PrepareError: the name does not end in ``.lmdb``, or two pictures have one key.
+        PrepareError: the name does not end in ``.lmdb``, two pictures have one key, or the folder
+            holds a database that was made otherwise.
     """
     folder = Path(output)
     if folder.suffix != ".lmdb":
@@ -45,7 +55,14 @@ def make_lmdb(
         if path.stem in pictures:
             raise PrepareError(f"{path} and {pictures[path.stem]} would have the same key")
         pictures[path.stem] = path
-    claim(folder, {"command": "lmdb"})
+    target = Output(folder, next(iter(pictures.values())).parent, {"command": "lmdb"})
+    if target.is_new and (folder / "data.mdb").exists():
+        raise PrepareError(f"{folder}: holds a database of another program; choose another output")
+    with target.claimed():
+        return _fill(folder, pictures, workers)
+
+
+def _fill(folder: Path, pictures: dict[str, Path], workers: int | None) -> Outcome:
     outcome = Outcome(folder)
     (folder / _META).unlink(missing_ok=True)
     with lmdb.open(str(folder), map_size=_FIRST_MAP) as database:
@@ -53,24 +70,49 @@ def make_lmdb(
             database.set_mapsize(2 * _used(database) + _BATCH)
         with database.begin() as transaction:
             present = {bytes(key).decode() for key in transaction.cursor().iternext(values=False)}
+        known = _read_times(folder)
+        done = {key for key in present & set(pictures) if known.get(key) == _time(pictures[key])}
         _remove_others(database, present - set(pictures))
-        pending = [path for key, path in pictures.items() if key not in present]
-        outcome.kept = len(pictures) - len(pending)
+        times = {key: _time(pictures[key]) for key in done}
+        pending = [path for key, path in pictures.items() if key not in done]
+        outcome.kept = len(done)
         batch: list[tuple[bytes, bytes]] = []
+
+        def put() -> None:
+            _put(database, batch)
+            _write_times(folder, times)
+            batch.clear()
+
         for result in map_in_parallel(_encode, pending, folder.name, workers):
             if result.error is not None:
-                outcome.failures.append(str(result.error))
+                outcome.failures.append(describe(result.error, result.item))
                 continue
             assert result.value is not None
             batch.append((result.item.stem.encode(), result.value))
+            times[result.item.stem] = _time(result.item)
             outcome.made += 1
             if sum(len(content) for _, content in batch) >= _BATCH:
-                _put(database, batch)
-                batch = []
-        _put(database, batch)
+                put()
+        put()
         if not outcome.failures:
             write_bytes(_meta_info(database).encode(), folder / _META)
     return outcome
+
+
+def _time(path: Path) -> int:
+    return path.stat().st_mtime_ns
+
+
+def _read_times(folder: Path) -> dict[str, int]:
+    """Times of the pictures, as they were when their entries were written."""
+    try:
+        return dict(json.loads((folder / _TIMES).read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def _write_times(folder: Path, times: dict[str, int]) -> None:
+    write_bytes(json.dumps(times).encode(), folder / _TIMES)
 
 
 def _encode(path: Path) -> bytes:

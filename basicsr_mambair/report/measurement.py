@@ -1,7 +1,8 @@
 """Measures the network of a test option file, picture by picture.
 
 Every picture's figures are written when they are there (``measurement.jsonl`` in the folder of the
-results), so a stopped run goes on with the next picture.
+measurement), so a stopped run goes on with the next picture. A picture whose files have changed
+since is measured again.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from basicsr_mambair._version import __version__
 from basicsr_mambair.complexity import measure_network
 from basicsr_mambair.config import RunArguments, load_options, prepare_run
 from basicsr_mambair.data.degradations import imresize
-from basicsr_mambair.data.image_files import write_image
+from basicsr_mambair.data.image_files import write_bytes, write_image
+from basicsr_mambair.utils.progress import progress_bar
 
 FILE = "measurement.jsonl"
 _OUTPUT = (720, 1280)  # of the picture whose MACs are counted, as published
-_BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt}, {elapsed} passed, {remaining} left"
+_FOLDER = "measurements"  # under results/; `basicsr test` puts results/NAME aside
 
 Routing = Literal["sampled", "seeded", "argmax"]
 _ROUTINGS = {
@@ -83,7 +84,8 @@ class PictureResult:
         metrics: of the network's result, under the names of ``val.metrics``.
         baseline: of bicubic interpolation; at scale 1, of the input.
         seconds: of the network, tiles included.
-        files: ``gt``, ``input``, ``baseline`` and ``result``, PNG, in the folder of the results.
+        files: ``gt``, ``input``, ``baseline`` and ``result``, PNG, in the measurement's folder.
+        stamp: times and sizes of the files it was read from.
     """
 
     dataset: str
@@ -94,6 +96,7 @@ class PictureResult:
     metrics: dict[str, float]
     baseline: dict[str, float]
     files: dict[str, str]
+    stamp: list[list[int]] = field(default_factory=list)
 
 
 @dataclass
@@ -101,8 +104,9 @@ class Measurement:
     """What was measured of an option file.
 
     Attributes:
-        folder: of the results.
-        about: name, option file, published row, scale, network, variant, device, versions.
+        folder: where it is kept.
+        about: name, option file, published row, scale, network, variant, device, versions, and
+            ``counts``: how many pictures every data set has.
         pictures: in the order of the data sets.
     """
 
@@ -128,9 +132,49 @@ class Measurement:
         return float(np.mean(known)) if values and len(known) == len(values) else None
 
     @property
+    def missing(self) -> int:
+        """Pictures that were not measured yet."""
+        return int(sum(self.about["counts"].values())) - len(self.pictures)
+
+    @property
     def seconds(self) -> float:
         """Mean time of a picture."""
         return float(np.mean([each.seconds for each in self.pictures]))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A measurement that could begin: everything has been checked, nothing was built or written.
+
+    Attributes:
+        path: the option file.
+        variant: what to do otherwise.
+        name: of the measurement.
+        pictures: ``DATASET/PICTURE`` of every picture.
+    """
+
+    path: Path
+    variant: Variant
+    name: str
+    pictures: tuple[str, ...]
+
+
+def plan(path: str | os.PathLike[str], variant: Variant = Variant()) -> Plan:
+    """Checks a test option file, its data and its weights for :func:`measure`.
+
+    Raises:
+        OptionError: the file is wrong, or names data or weights that are not there.
+        MeasurementError: it names no weights or metrics, or the variant does not fit the network.
+    """
+    options = load_options(path, is_train=False)
+    _check(options, Path(path), variant)
+    pictures = []
+    for key, section in options["datasets"].items():
+        section = {**section, "phase": key.split("_")[0], "scale": options.get("scale", 1)}
+        for item in _Items(_quietly(_build_dataset, section)):
+            pictures.append(f"{section['name']}/{plain_name(item.name, options.get('scale', 1))}")
+    name = options["name"] + variant.suffix
+    return Plan(Path(path), variant, name, tuple(pictures))
 
 
 def measure(path: str | os.PathLike[str], variant: Variant = Variant()) -> Measurement:
@@ -141,8 +185,8 @@ def measure(path: str | os.PathLike[str], variant: Variant = Variant()) -> Measu
         variant: what to do otherwise.
 
     Returns:
-        The measurement; its pictures and figures are in ``results/NAME/`` under the current
-        directory, or under ``path.results_root``.
+        The measurement; its pictures and figures are in ``results/measurements/NAME/`` under the
+        current directory, or under ``path.results_root``.
 
     Raises:
         OptionError: the file is wrong, or names data or weights that are not there.
@@ -151,35 +195,108 @@ def measure(path: str | os.PathLike[str], variant: Variant = Variant()) -> Measu
     options = load_options(path, is_train=False)
     _check(options, Path(path), variant)
     name = options["name"] + variant.suffix
-    overrides = [*variant.overrides, f"name={name}"]
+    overrides = [*variant.overrides, f"name={json.dumps(name)}"]
     options = prepare_run(RunArguments(str(path), force_yml=overrides), Path.cwd(), False)
-    folder = Path(options["path"]["results_root"])
-    about = _about(options, Path(path), variant)
-    measurement = _begin(folder, about)
+    folder = Path(options["path"]["results_root"]).parent / _FOLDER / name
 
-    from basicsr.data import build_dataset
+    datasets = [_quietly(_build_dataset, section) for section in options["datasets"].values()]
+    items = {
+        (dataset.opt["name"], item.name): (dataset, item)
+        for dataset in datasets
+        for item in _Items(dataset)
+    }
+    about = _about(options, Path(path), variant)
+    about["counts"] = {dataset.opt["name"]: len(dataset) for dataset in datasets}
+    measurement = _begin(folder, about, {key: item.stamp for key, (_, item) in items.items()})
+    done = {(each.dataset, each.name): each for each in measurement.pictures}
+    if len(done) < len(items):
+        _measure_rest(measurement, options, items, done)
+    measurement.pictures = [done[key] for key in items]
+    return measurement
+
+
+def _measure_rest(
+    measurement: Measurement,
+    options: dict[str, Any],
+    items: dict[tuple[str, str], tuple[Any, _Item]],
+    done: dict[tuple[str, str], PictureResult],
+) -> None:
     from basicsr.models import build_model
 
-    datasets = [_quietly(build_dataset, section) for section in options["datasets"].values()]
-    total = sum(len(dataset) for dataset in datasets)
-    if len(measurement.pictures) == total:
-        return measurement
     model = _quietly(build_model, options)
-    done = {(each.dataset, each.name) for each in measurement.pictures}
     with (
-        tqdm(total=total, desc=name, bar_format=_BAR, dynamic_ncols=True, leave=False) as bar,
-        (folder / FILE).open("a", encoding="utf-8") as file,
+        progress_bar(len(items), measurement.about["name"]) as bar,
+        (measurement.folder / FILE).open("a", encoding="utf-8") as file,
     ):
-        for dataset in datasets:
-            for sample in _samples(dataset):
-                picture = Path(sample["lq_path"][0]).stem
-                if (dataset.opt["name"], picture) not in done:
-                    result = _measure_one(model, sample, dataset.opt["name"], picture, folder)
-                    file.write(json.dumps(asdict(result), ensure_ascii=False) + "\n")
-                    file.flush()
-                    measurement.pictures.append(result)
-                bar.update()
-    return measurement
+        bar.update(len(done))
+        for number, (key, (dataset, item)) in enumerate(items.items()):
+            if key in done:
+                continue
+            # Of its own for every picture: what is sampled does not depend on what came before.
+            torch.manual_seed(options["manual_seed"] + number)
+            sample = torch.utils.data.default_collate([dataset[item.index]])
+            result = _measure_one(model, sample, key, item, measurement.folder)
+            file.write(json.dumps(asdict(result), ensure_ascii=False) + "\n")
+            file.flush()
+            done[key] = result
+            bar.update()
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A picture of a data set: where it is, a name of its own, and what its files were."""
+
+    index: int
+    name: str
+    stamp: list[list[int]]
+
+
+class _Items:
+    """The pictures of a data set in order, under names that stand once."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __iter__(self) -> Iterator[_Item]:
+        seen: dict[str, int] = {}
+        for index in range(len(self.dataset)):
+            paths = _files_of(self.dataset, index)
+            name = Path(paths[0]).stem
+            seen[name] = seen.get(name, 0) + 1
+            if seen[name] > 1:
+                name = f"{name}_{seen[name]}"
+            yield _Item(index, name, [_stamp(path) for path in paths])
+
+
+def _files_of(dataset: Any, index: int) -> list[str]:
+    """LQ and GT of a picture, without reading them where the dataset can tell."""
+    if hasattr(dataset, "pairs"):
+        pair = dataset.pairs[index]
+        return [pair.lq or pair.gt, pair.gt]
+    paths = getattr(dataset, "paths", None)
+    entry = paths[index] if paths is not None else dataset[index]
+    if isinstance(entry, dict):
+        return [str(entry.get("lq_path") or entry["gt_path"]), str(entry.get("gt_path"))]
+    return [str(entry), str(entry)]
+
+
+def _stamp(path: str) -> list[int]:
+    try:
+        status = os.stat(path)
+    except OSError:  # a key of an LMDB
+        return []
+    return [status.st_mtime_ns, status.st_size]
+
+
+def plain_name(name: str, scale: int) -> str:
+    """``baby`` for ``babyx2`` at scale 2: the name of the HQ picture, by the usual template."""
+    return name.removesuffix(f"x{scale}") if scale > 1 else name
+
+
+def _build_dataset(section: dict[str, Any]) -> Any:
+    from basicsr.data import build_dataset
+
+    return build_dataset(section)
 
 
 def read(folder: str | os.PathLike[str]) -> Measurement:
@@ -190,10 +307,13 @@ def read(folder: str | os.PathLike[str]) -> Measurement:
     """
     path = Path(folder) / FILE
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise MeasurementError(f"{folder}: holds no {FILE} of `basicsr report`") from error
+    lines = text.splitlines()
     try:
+        if lines and not text.endswith("\n"):  # a run was killed while it wrote this line
+            lines.pop()
         about, *pictures = [json.loads(line) for line in lines]
         results = [PictureResult(**each) for each in pictures]
     except (ValueError, TypeError) as error:
@@ -225,7 +345,7 @@ def _check(options: dict[str, Any], path: Path, variant: Variant) -> None:
 def _about(options: dict[str, Any], path: Path, variant: Variant) -> dict[str, Any]:
     scale = int(options.get("scale", 1))
     section = options["network_g"]
-    cost = measure_network(section, *(side // scale for side in _OUTPUT))
+    cost = _count(section, scale)
     weights = Path(options["path"]["pretrain_network_g"])
     device = "cpu" if options["num_gpu"] == 0 else torch.cuda.get_device_name()
     return {
@@ -236,11 +356,9 @@ def _about(options: dict[str, Any], path: Path, variant: Variant) -> dict[str, A
         "network": section,
         "weights": os.fspath(weights),
         "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
-        "parameters": cost.parameters,
-        "macs": cost.total_macs,
-        "published_macs": cost.published_macs,
+        **cost,
         "variant": asdict(variant),
-        "tile": (options.get("val") or {}).get("tile", "authors"),
+        "tile": (options.get("val") or {}).get("tile", "authors") or "none",
         "metrics": options["val"]["metrics"],
         "datasets": {key: _plain(each) for key, each in options["datasets"].items()},
         "device": f"{device}, {torch.get_num_threads()} threads" if device == "cpu" else device,
@@ -249,25 +367,44 @@ def _about(options: dict[str, Any], path: Path, variant: Variant) -> dict[str, A
     }
 
 
+def _count(section: dict[str, Any], scale: int) -> dict[str, int | None]:
+    """Parameters and MACs; unknown for a network that cannot be built without values."""
+    try:
+        cost = measure_network(section, *(side // scale for side in _OUTPUT))
+    except (RuntimeError, NotImplementedError):
+        return dict.fromkeys(("parameters", "macs", "published_macs"))
+    return {
+        "parameters": cost.parameters,
+        "macs": cost.total_macs,
+        "published_macs": cost.published_macs,
+    }
+
+
 def _plain(section: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in section.items() if key not in ("phase", "scale")}
 
 
-def _begin(folder: Path, about: dict[str, Any]) -> Measurement:
+def _begin(
+    folder: Path, about: dict[str, Any], stamps: dict[tuple[str, str], list[list[int]]]
+) -> Measurement:
     """Goes on with a measurement of the same things; one of other things is put aside."""
     path = folder / FILE
     about = json.loads(json.dumps(about))
+    measurement = Measurement(folder, about)
     if path.is_file():
         try:
             before = read(folder)
         except MeasurementError:
             before = None
-        if before is not None and before.about == about:
-            before.pictures = [p for p in before.pictures if _has_files(folder, p)]
-            _rewrite(path, before)
-            return before
-        path.replace(path.with_name(f"measurement_until_{time.strftime('%Y%m%d_%H%M%S')}.jsonl"))
-    measurement = Measurement(folder, about)
+        if before is not None and {**before.about, "counts": 0} == {**about, "counts": 0}:
+            measurement.pictures = [
+                each
+                for each in before.pictures
+                if stamps.get((each.dataset, each.name)) == each.stamp and _has_files(folder, each)
+            ]
+        else:
+            until = time.strftime("%Y%m%d_%H%M%S")
+            path.replace(path.with_name(f"measurement_until_{until}.jsonl"))
     folder.mkdir(parents=True, exist_ok=True)
     _rewrite(path, measurement)
     return measurement
@@ -278,8 +415,6 @@ def _has_files(folder: Path, picture: PictureResult) -> bool:
 
 
 def _rewrite(path: Path, measurement: Measurement) -> None:
-    from basicsr_mambair.data.image_files import write_bytes
-
     lines = [measurement.about, *(asdict(each) for each in measurement.pictures)]
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     write_bytes(text.encode(), path)
@@ -300,12 +435,8 @@ def _quietly(function: Any, argument: Any) -> Any:
         logger.setLevel(level)
 
 
-def _samples(dataset: Any) -> Iterator[dict[str, Any]]:
-    yield from torch.utils.data.DataLoader(dataset, batch_size=1, shuffle=False)
-
-
 def _measure_one(
-    model: Any, sample: dict[str, Any], dataset: str, name: str, folder: Path
+    model: Any, sample: dict[str, Any], key: tuple[str, str], item: _Item, folder: Path
 ) -> PictureResult:
     from basicsr.metrics import calculate_metric
     from basicsr.utils import tensor2img
@@ -330,12 +461,12 @@ def _measure_one(
     for kind, image in (
         ("gt", truth), ("input", low), ("baseline", baseline), ("result", result)
     ):  # fmt: skip
-        file = Path("pictures", dataset, f"{name}_{kind}.png")
+        file = Path("pictures", key[0], f"{key[1]}_{kind}.png")
         write_image(image, folder / file)
         files[kind] = file.as_posix()
     height, width = truth.shape[:2]
     return PictureResult(
-        dataset, name, height, width, seconds, scores(result), scores(baseline), files
+        *key, height, width, seconds, scores(result), scores(baseline), files, item.stamp
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from basicsr_mambair.report.measurement import (
     MeasurementError,
     PictureResult,
     load_picture,
+    plain_name,
 )
 from basicsr_mambair.report.tables import Table, short
 
@@ -46,7 +48,7 @@ def make_crops(measurement: Measurement, chosen: list[str]) -> list[Crop]:
     Raises:
         MeasurementError: a picture's file is gone.
     """
-    pictures = [p for p in measurement.pictures if f"{p.dataset}/{_plain_name(p)}" in chosen]
+    pictures = [p for p in measurement.pictures if _name(measurement, p) in chosen]
     if not chosen:
         metric = next(iter(measurement.about["metrics"]))
         first = measurement.of(measurement.datasets[0])
@@ -55,19 +57,23 @@ def make_crops(measurement: Measurement, chosen: list[str]) -> list[Crop]:
     return [_make_crop(measurement, picture) for picture in pictures]
 
 
-def check_chosen(measurements: list[Measurement], chosen: list[str]) -> None:
-    """Raises :class:`MeasurementError` if a chosen picture is in no measurement."""
-    known = {f"{p.dataset}/{_plain_name(p)}" for m in measurements for p in m.pictures}
+def check_chosen(known: Iterable[str], chosen: Sequence[str]) -> None:
+    """Raises :class:`MeasurementError` for a chosen picture that is not among the known ones."""
+    known = sorted(set(known))
     for name in chosen:
         if name not in known:
-            some = ", ".join(sorted(known)[:6])
-            raise MeasurementError(f"--crop: there is no picture {name!r}; there are {some}, …")
+            raise MeasurementError(
+                f"--crop: there is no picture {name!r}; there are {', '.join(known[:6])}, …"
+            )
 
 
-def _plain_name(picture: PictureResult) -> str:
-    """``baby`` for ``babyx2``."""
-    stem, _, scale = picture.name.rpartition("x")
-    return stem if stem and scale.isdigit() else picture.name
+def picture_names(measurement: Measurement) -> list[str]:
+    """``DATASET/PICTURE`` of every picture, as :func:`make_crops` takes them."""
+    return [_name(measurement, picture) for picture in measurement.pictures]
+
+
+def _name(measurement: Measurement, picture: PictureResult) -> str:
+    return f"{picture.dataset}/{plain_name(picture.name, measurement.about['scale'])}"
 
 
 def _make_crop(measurement: Measurement, picture: PictureResult) -> Crop:
@@ -93,7 +99,7 @@ def _make_crop(measurement: Measurement, picture: PictureResult) -> Crop:
     panels.append((caption("restored", picture.metrics), images["result"]))
     name = measurement.about["name"].removeprefix("test_")
     return Crop(
-        f"{name}: {picture.dataset}, {_plain_name(picture)}",
+        f"{name}: {_name(measurement, picture)}",
         [(text, encode_image(_enlarge(image[window]), ".png")) for text, image in panels],
     )
 

@@ -61,21 +61,50 @@ class Table:
 
 
 def build_tables(measurements: Sequence[Measurement]) -> list[Table]:
-    """One table for every task and setting, in the order in which they come."""
-    groups: dict[tuple[str, str], list[Measurement]] = {}
+    """One table for every task, setting and published table, in the order in which they come.
+
+    A measurement that reproduces no published row joins the first table of its task and setting.
+    """
+    groups: dict[tuple[str, str, str | None], list[Measurement]] = {}
     for each in measurements:
-        published = each.about["published"]
-        key = (published.get("task", ""), str(published.get("setting", each.about["name"])))
-        groups.setdefault(key, []).append(each)
-    return [_build(task, setting, group) for (task, setting), group in groups.items()]
+        if _method(each) is not None:
+            groups.setdefault(_key(each), []).append(each)
+    for each in measurements:
+        if _method(each) is None:
+            key = next((key for key in groups if key[:2] == _key(each)[:2]), _key(each))
+            groups.setdefault(key, []).append(each)
+    order = [next(i for i, m in enumerate(measurements) if m in group) for group in groups.values()]
+    tables = [_build(task, setting, group) for (task, setting, _), group in groups.items()]
+    return [table for _, table in sorted(zip(order, tables, strict=True), key=lambda pair: pair[0])]
+
+
+def _method(measurement: Measurement) -> str | None:
+    """The published row that a measurement reproduces; of a self-ensemble, the one with a "+"."""
+    method = measurement.about["published"].get("method")
+    if method is None:
+        return None
+    return f"{method}+" if measurement.about["variant"]["self_ensemble"] else str(method)
+
+
+def _key(measurement: Measurement) -> tuple[str, str, str | None]:
+    published = measurement.about["published"]
+    task = published.get("task", "")
+    setting = str(published.get("setting", measurement.about["name"]))
+    known = _known(task, setting, measurement)
+    return task, setting, known[0].table if known else None
+
+
+def _known(task: str, setting: str, measurement: Measurement) -> list[Figure]:
+    if task not in _TITLES:
+        return []
+    return figures_for(task, int(setting), measurement.about["published"].get("method"))
 
 
 def _build(task: str, setting: str, group: list[Measurement]) -> Table:
     datasets = _in_order(name for each in group for name in each.datasets)
     metrics = _in_order(name for each in group for name in each.about["metrics"])
     title = _TITLES[task].format(setting) if task in _TITLES else group[0].about["name"]
-    method = next((each.about["published"].get("method") for each in group), None)
-    known = figures_for(task, int(setting), method) if task in _TITLES else []
+    known = _known(task, setting, group[0])
     rows = _published_rows(known, datasets)
     rows += _baseline_rows(group, datasets, metrics)
     rows += [_measured_row(each, datasets, metrics, known) for each in group]
@@ -126,7 +155,7 @@ def _measured_row(
         about["published_macs"],
         seconds=measurement.seconds,
     )
-    method = about["published"].get("method")
+    method = _method(measurement)
     counterpart = {
         name: figure
         for name in datasets

@@ -13,8 +13,13 @@ from typing import Any
 from tabulate import tabulate
 
 from basicsr_mambair.data.image_files import write_bytes
-from basicsr_mambair.report.measurement import Measurement
-from basicsr_mambair.report.pictures import check_chosen, make_crops, plot_parameters
+from basicsr_mambair.report.measurement import Measurement, MeasurementError
+from basicsr_mambair.report.pictures import (
+    check_chosen,
+    make_crops,
+    picture_names,
+    plot_parameters,
+)
 from basicsr_mambair.report.tables import Table, build_tables, cells, digits, protocols
 
 _TITLE = "Restoration results"
@@ -39,10 +44,17 @@ def write_report(
         ``psnr_parameters_N.svg``, N the number of a table, where there is something to plot.
 
     Raises:
-        MeasurementError: a chosen picture is unknown, or its files are gone.
+        MeasurementError: a measurement is not complete, a chosen picture is unknown, or its files
+            are gone.
     """
     folder = Path(output)
-    check_chosen(list(measurements), list(chosen))
+    for each in measurements:
+        if each.missing or not each.pictures:
+            raise MeasurementError(
+                f"{each.folder}: {each.missing} pictures are not measured yet; "
+                f"basicsr report -opt {each.about['option_file']} goes on"
+            )
+    check_chosen([name for each in measurements for name in picture_names(each)], chosen)
     tables = build_tables(measurements)
     plots = [plot_parameters(table) for table in tables]
     contents = {

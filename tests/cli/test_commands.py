@@ -262,6 +262,15 @@ def test_restore_removes_jpeg_artefacts_and_noise(picture: np.ndarray) -> None:
         assert gain > least, task
 
 
+def test_restore_does_not_take_an_experiment_for_the_default(picture: np.ndarray) -> None:
+    """A training of the same name in the current directory may have just begun."""
+    models = Path("experiments/tiny_x2/models")
+    models.mkdir(parents=True)
+    (models / "net_g_latest.pth").write_bytes(b"half-written")
+    Path("tiny_x2").write_bytes(b"something else")
+    assert invoke("restore", "photo.png", "--tile", "none")[0] == 0
+
+
 def test_restore_with_self_ensemble(picture: np.ndarray) -> None:
     assert invoke("restore", "photo.png", "--tile", "none")[0] == 0
     arguments = ["--tile", "none", "--self-ensemble", "-o", "eight"]

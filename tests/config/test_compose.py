@@ -63,12 +63,25 @@ def test_references_keep_the_type_and_see_the_last_value(tmp_path: Path) -> None
         (dict(run="extends: [{a: 1}]\n"), "must be a file or a list of files"),
         (dict(run="a: {b: '${scle}'}\n"), r"a.b: \$\{scle\} names no option"),
         (dict(run="a: x${b}\nb: {c: 1}\n"), "must name a plain value"),
-        (dict(run="a: ${b}\nb: ${a}\n"), "must name a plain value"),
+        (dict(run="a: ${b}\nb: ${a}\n"), "refers to itself"),
+        (dict(run="a: ${a}\n"), "refers to itself"),
     ],
 )
 def test_what_is_refused(tmp_path: Path, files: dict, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         read(write(tmp_path, **files))
+
+
+@pytest.mark.parametrize("text", ["a: ${b}\nc: x${a}\nb: 1\n", "c: x${a}\na: ${b}\nb: 1\n"])
+def test_references_to_references_in_any_order(tmp_path: Path, text: str) -> None:
+    assert read(write(tmp_path, run=text)) == {"a": 1, "b": 1, "c": "x1"}
+
+
+def test_aliases_are_no_longer_shared_when_one_is_changed(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, base="a: &t {noise: 5}\nb: *t\n", run="extends: base.yml\na: {noise: 15}\n"
+    )
+    assert read(path) == {"a": {"noise": 15}, "b": {"noise": 5}}
 
 
 def test_composed_text(tmp_path: Path) -> None:

@@ -14,13 +14,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from basicsr_mambair.cli import main
 from basicsr_mambair.data.degradations import imresize
 from basicsr_mambair.data.pictures import PictureError
 from basicsr_mambair.prepare import PrepareError, make_crops, make_jpeg, make_lmdb, make_lr
-from tests.conftest import ROOT, photograph
+from tests.conftest import ROOT, photograph, tiny_network
 
 NAMES = ("astronaut", "chelsea", "coffee")
 
@@ -153,10 +154,92 @@ def test_what_is_there_is_kept_and_what_changed_is_made_again(
     assert (outcome.made, outcome.kept) == (1, 2)
 
 
+def test_an_older_picture_that_came_instead_is_made_again(pictures: Path, tmp_path: Path) -> None:
+    for made in (
+        lambda: make_lr(pictures, 2, tmp_path / "out"),
+        lambda: make_lmdb(pictures, tmp_path / "out.lmdb"),
+    ):
+        made()
+        cv2.imwrite(str(pictures / "coffee.png"), photograph("chelsea", 97, 131))
+        os.utime(pictures / "coffee.png", (1e9, 1e9))  # as cp -p would leave it
+        outcome = made()
+        assert (outcome.made, outcome.kept) == (1, 2)
+        cv2.imwrite(str(pictures / "coffee.png"), photograph("coffee", 97, 131))
+
+
+@pytest.mark.parametrize("command", [["lr", "--scale", 2], ["jpeg", "-q", 10], ["crops"], ["lmdb"]])
+def test_another_source_is_not_mixed_in(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(pictures, "other")
+    kind, *options = command
+    assert invoke("prepare", kind, pictures, *options, "-o", "out.lmdb")[0] == 0
+    before = {path.name: path.read_bytes() for path in Path("out.lmdb").iterdir()}
+    code, output = invoke("prepare", kind, "other", *options, "-o", "out.lmdb")
+    assert code == 1
+    assert "holds results of another source or settings" in output
+    assert {path.name: path.read_bytes() for path in Path("out.lmdb").iterdir()} == before
+
+
+def test_a_database_of_another_program_is_left_alone(pictures: Path, tmp_path: Path) -> None:
+    import lmdb
+
+    folder = tmp_path / "precious.lmdb"
+    with lmdb.open(str(folder)) as database, database.begin(write=True) as transaction:
+        transaction.put(b"precious", b"1")
+    with pytest.raises(PrepareError, match="a database of another program"):
+        make_lmdb(pictures, folder)
+    database = lmdb.open(str(folder), readonly=True, lock=False)
+    with database, database.begin() as transaction:
+        assert transaction.get(b"precious") == b"1"
+
+
+def test_entries_of_the_lmdb_follow_the_source(pictures: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "x.lmdb"
+    make_lmdb(pictures, folder)
+    (pictures / "coffee.png").rename(pictures / "tea (1).png")
+    outcome = make_lmdb(pictures, folder)
+    assert (outcome.made, outcome.kept) == (1, 2)
+    meta = (folder / "meta_info.txt").read_text().splitlines()
+    assert [line.rsplit(" (", 1)[0] for line in meta] == [
+        "astronaut.png",
+        "chelsea.png",
+        "tea (1).png",
+    ]
+    from basicsr_mambair.data import MambaIRPairedDataset
+
+    section = {"phase": "val", "scale": 1, "io_backend": {"type": "lmdb"},
+               "dataroot_gt": str(folder), "task": "denoising_color", "noise": 5}  # fmt: skip
+    assert MambaIRPairedDataset(section)[2]["gt"].shape == (3, 97, 131)
+
+
+def test_two_runs_do_not_share_a_folder(pictures: Path, tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    make_lr(pictures, 2, tmp_path / "out")
+    with (
+        FileLock(tmp_path / "out" / ".prepare.lock"),
+        pytest.raises(PrepareError, match="another run"),
+    ):
+        make_lr(pictures, 2, tmp_path / "out")
+    assert make_lr(pictures, 2, tmp_path / "out").kept == 3
+
+
+def test_a_refusal_leaves_nothing_behind(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(PrepareError, match="two kinds of results"):
+        make_lr(pictures, 2, tmp_path / "out", hr_output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    for make in (lambda: make_lr(pictures, 2, pictures), lambda: make_crops(pictures, pictures)):
+        with pytest.raises(PrepareError, match="is the source"):
+            make()
+    assert names_in(pictures) == [f"{name}.png" for name in NAMES]
+
+
 def test_other_settings_are_not_mixed_in(pictures: Path, tmp_path: Path) -> None:
     make_jpeg(pictures, 10, True, tmp_path / "out")
     before = (tmp_path / "out" / "coffee.jpg").read_bytes()
-    with pytest.raises(PrepareError, match="holds results of other settings .quality: 10"):
+    with pytest.raises(PrepareError, match="another source or settings .quality: 10"):
         make_jpeg(pictures, 40, True, tmp_path / "out")
     assert (tmp_path / "out" / "coffee.jpg").read_bytes() == before
 
@@ -166,6 +249,7 @@ def test_a_damaged_picture_is_named_and_the_others_are_done(pictures: Path, tmp_
     for command in (
         ["lr", pictures, "--scale", 2, "-o", tmp_path / "lr"],
         ["jpeg", pictures, "-q", 10, "-o", tmp_path / "jpeg"],
+        ["crops", pictures, "-o", tmp_path / "crops"],
         ["lmdb", pictures, "-o", tmp_path / "x.lmdb"],
     ):
         code, output = invoke("prepare", *command)
@@ -233,7 +317,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_files(
 
     def contents(output: Path) -> dict:
         if kind != "lmdb":
-            files = (path for path in output.iterdir())
+            files = (path for path in output.iterdir())  # hidden ones too: no leavings
             return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
         database = lmdb.open(str(output), readonly=True, lock=False)
         with database, database.begin() as transaction:
@@ -303,6 +387,37 @@ def test_check(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code, output = invoke("prepare", "check", "-opt", option_file, "--decode")
     assert "astronautx2.png: not a readable picture" in output
     assert "3 pictures, 0 fit" in output
+
+
+def test_check_sees_what_the_dataset_sees(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_lr(pictures, 2, "LR", hr_output="HR")
+    make_lmdb("HR", "HR.lmdb")
+    make_lmdb("LR", "LR.lmdb")
+    Path("one.txt").write_text("coffee.png (96,130,3)\n")
+    (tmp_path / "LR" / "astronautx2.png").unlink()
+    pair = {"type": "MambaIRPairedDataset", "dataroot_gt": "HR", "dataroot_lq": "LR",
+            "filename_tmpl": "{}x2"}  # fmt: skip
+    lmdb = {
+        **pair,
+        "dataroot_gt": "HR.lmdb",
+        "dataroot_lq": "LR.lmdb",
+        "io_backend": {"type": "lmdb"},
+    }
+    sections = {
+        "test_1": {**pair, "name": "listed", "meta_info_file": "one.txt"},
+        "test_2": {**pair, "name": "stored", **lmdb},
+        "test_3": {**pair, "name": "noisy", "task": "denoising_color", "noise": 5},
+    }
+    contents = {"name": "run", "model_type": "MambaIRv2Model", "scale": 2,
+                "network_g": tiny_network(), "datasets": sections}  # fmt: skip
+    Path("run.yml").write_text(yaml.safe_dump(contents))
+    code, output = invoke("prepare", "check", "-opt", "run.yml")
+    assert code == 0, output
+    assert "1 pictures, 1 fit" in output
+    assert output.count("3 pictures, 3 fit") == 2
 
 
 def test_check_of_training_wants_room_for_a_crop(

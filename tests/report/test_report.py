@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shlex
+import shutil
 from pathlib import Path
 
 import cv2
@@ -94,7 +96,7 @@ def test_a_stopped_measurement_goes_on(option_file: Path, monkeypatch: pytest.Mo
     calls = []
 
     def stops_at_the_third(*arguments: object) -> object:
-        calls.append(arguments[3])
+        calls.append(arguments[2][1])
         if len(calls) == 3:
             raise KeyboardInterrupt
         return original(*arguments)
@@ -103,12 +105,12 @@ def test_a_stopped_measurement_goes_on(option_file: Path, monkeypatch: pytest.Mo
     result = CliRunner().invoke(main, ["report", "-opt", str(option_file)])
     assert result.exit_code == 1
     assert "the same command goes on from here" in result.output
-    assert len(read("results/test_tiny").pictures) == 2
+    assert len(read("results/measurements/test_tiny").pictures) == 2
     calls.append("")  # not the third again
     result = CliRunner().invoke(main, ["report", "-opt", str(option_file)])
     assert result.exit_code == 0, result.output
     assert calls == ["astronautx2", "chelseax2", "coffeex2", "", "coffeex2"]
-    assert len(read("results/test_tiny").pictures) == 3
+    assert len(read("results/measurements/test_tiny").pictures) == 3
     # Complete: nothing is measured again.
     CliRunner().invoke(main, ["report", "-opt", str(option_file)])
     assert len(calls) == 5
@@ -121,7 +123,7 @@ def test_other_weights_are_measured_anew_and_the_old_figures_kept(option_file: P
     save_checkpoint(state, "tiny.pth")
     second = measure(option_file)
     assert second.mean("Set5", "psnr") < first.mean("Set5", "psnr")
-    assert len(list(Path("results/test_tiny").glob("measurement_until_*.jsonl"))) == 1
+    assert len(list(Path("results/measurements/test_tiny").glob("measurement_until_*.jsonl"))) == 1
 
 
 def test_variants(option_file: Path) -> None:
@@ -145,7 +147,7 @@ def test_report(option_file: Path) -> None:
         ["report", "-opt", str(option_file), "--crop", "Set5/coffee", "--markdown", "docs/r.md"],
     )
     assert result.exit_code == 0, result.output
-    measurement = read("results/test_tiny")
+    measurement = read("results/measurements/test_tiny")
     folder = Path("results/report")
     psnr = measurement.mean("Set5", "psnr")
 
@@ -172,8 +174,89 @@ def test_report(option_file: Path) -> None:
     page = (folder / "report.html").read_text()
     assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)  # needs no other file
     assert page.count("data:image/png;base64,") == 4
-    assert "tiny: Set5, coffee" in page and "<svg" in page
+    assert "tiny: Set5/coffee" in page and "<svg" in page
     assert f"{psnr:.2f}" in page
+
+
+def test_changed_pictures_are_measured_again(option_file: Path) -> None:
+    before = measure(option_file)
+    low = cv2.imread("LR/coffeex2.png")
+    cv2.imwrite("LR/coffeex2.png", cv2.blur(low, (3, 3)))
+    Path("HR/chelsea.png").rename("HR/cat.png")
+    Path("LR/chelseax2.png").rename("LR/catx2.png")
+    after = measure(option_file)
+    assert [p.name for p in after.pictures] == ["astronautx2", "catx2", "coffeex2"]
+    assert after.pictures[0] == before.pictures[0]  # the time too: it was not measured again
+    assert after.pictures[2].metrics["psnr"] < before.pictures[2].metrics["psnr"]
+    assert len(read("results/measurements/test_tiny").pictures) == 3
+
+
+def test_a_torn_last_line_costs_one_picture(option_file: Path) -> None:
+    before = measure(option_file)
+    path = Path("results/measurements/test_tiny/measurement.jsonl")
+    path.write_text(path.read_text()[:-40])
+    assert len(read("results/measurements/test_tiny").pictures) == 2
+    after = measure(option_file)
+    assert after.pictures[:2] == before.pictures[:2]
+    assert after.pictures[2].metrics == before.pictures[2].metrics
+
+
+def test_an_incomplete_measurement_is_no_report(option_file: Path) -> None:
+    measure(option_file)
+    path = Path("results/measurements/test_tiny/measurement.jsonl")
+    lines = path.read_text().splitlines(keepends=True)
+    for kept, missing in ((2, 2), (1, 3)):
+        path.write_text("".join(lines[:kept]))
+        result = CliRunner().invoke(main, ["report", "results/measurements/test_tiny"])
+        assert result.exit_code == 1
+        assert f"{missing} pictures are not measured yet; basicsr report -opt" in result.output
+
+
+def test_pictures_of_one_name_in_two_folders(option_file: Path) -> None:
+    shutil.copytree("HR", "more/HR")
+    shutil.copytree("LR", "more/LR")
+    contents = yaml.safe_load(option_file.read_text())
+    contents["datasets"]["test_1"] |= {
+        "dataroot_gt": ["HR", "more/HR"], "dataroot_lq": ["LR", "more/LR"],
+    }  # fmt: skip
+    option_file.write_text(yaml.safe_dump(contents))
+    measurement = measure(option_file)
+    names = [p.name for p in measurement.pictures]
+    assert names[3:] == ["astronautx2_2", "chelseax2_2", "coffeex2_2"]
+    assert len({p.files["result"] for p in measurement.pictures}) == 6
+
+
+def test_every_row_stands_beside_its_own(option_file: Path) -> None:
+    contents = yaml.safe_load(option_file.read_text())
+    measured = {}
+    for name, method in (("none", None), ("base", "MambaIRv2-B"), ("light", "MambaIRv2-light"),
+                         ("v1", "MambaIR")):  # fmt: skip
+        contents["name"] = name
+        contents["published"] = {"task": "sr", "setting": 2}
+        if method:
+            contents["published"]["method"] = method
+        option_file.write_text(yaml.safe_dump(contents))
+        measured[name] = measure(option_file)
+    measured["v1+"] = measure(option_file, Variant(self_ensemble=True))
+    tables = build_tables(list(measured.values()))
+    assert [table.title for table in tables] == ["Super-resolution ×2"] * 2
+    rows = {row.method: row for table in tables for row in table.rows if row.kind == "measured"}
+    assert not rows["none"].differences
+    for name, published in (("base", 38.65), ("light", 38.26), ("v1", 38.57),
+                            ("v1_ensemble", 38.60)):  # fmt: skip
+        difference = rows[name].figures["Set5", "psnr"] - published
+        assert rows[name].differences["Set5", "psnr"] == pytest.approx(difference), name
+
+
+def test_the_printed_command_is_the_command(option_file: Path) -> None:
+    shutil.copy(option_file, "my file.yml")
+    arguments = ["-opt", "my file.yml", "--routing", "argmax", "--crop", "Set5/coffee", "-o", "out"]
+    result = CliRunner().invoke(main, ["report", *arguments])
+    assert result.exit_code == 0, result.output
+    command = Path("out/report.md").read_text().split("```bash\n")[1].split("\n```")[0]
+    printed = shlex.split(command.replace("\\\n", ""))
+    assert printed[:2] == ["basicsr", "report"]
+    assert sorted(printed[2:]) == sorted(arguments)
 
 
 def test_what_is_refused(option_file: Path) -> None:
@@ -186,7 +269,11 @@ def test_what_is_refused(option_file: Path) -> None:
     assert "holds no measurement.jsonl" in refused("LR")
     assert "a tile must have a side" in refused("-opt", str(option_file), "--tile", "3")
     measure(option_file)
-    message = refused("results/test_tiny", "--crop", "Set5/tea")
+    assert "have the name 'test_tiny'" in refused("-opt", str(option_file), "-opt", "tiny.yml")
+    message = refused("-opt", str(option_file), "--tile", "none", "--crop", "Set5/tea")
+    assert "there is no picture 'Set5/tea'" in message
+    assert not Path("results/measurements/test_tiny_tile-none").exists()
+    message = refused("results/measurements/test_tiny", "--crop", "Set5/tea")
     assert "there is no picture 'Set5/tea'; there are Set5/astronaut" in message
     assert not Path("results/report").exists()
     contents = yaml.safe_load(option_file.read_text())
@@ -242,7 +329,7 @@ def test_published_figures() -> None:
 
 def test_a_damaged_measurement_is_named(option_file: Path) -> None:
     measure(option_file)
-    path = Path("results/test_tiny/measurement.jsonl")
+    path = Path("results/measurements/test_tiny/measurement.jsonl")
     path.write_text(path.read_text() + json.dumps({"oops": 1}) + "\n")
     with pytest.raises(MeasurementError, match="measurement.jsonl: is damaged"):
-        read("results/test_tiny")
+        read("results/measurements/test_tiny")

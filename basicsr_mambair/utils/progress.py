@@ -1,0 +1,16 @@
+"""The one look of progress bars with a count: what is done, and the time left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tqdm import tqdm
+
+_FORMAT = (
+    "{desc} {percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt}, {elapsed} passed, {remaining} left"
+)
+
+
+def progress_bar(total: int, description: str) -> Any:
+    """A bar that goes away when it is full."""
+    return tqdm(total=total, desc=description, bar_format=_FORMAT, dynamic_ncols=True, leave=False)
