@@ -6,16 +6,14 @@ import contextlib
 import io
 import os
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from basicsr_mambair.data.degradations import Pixels
 from basicsr_mambair.data.pictures import PictureError, is_complete
-
-Pixels = NDArray[Any]
 
 # Little is lost where a format must lose something.
 _QUALITY = {".jpg": 95, ".jpeg": 95, ".webp": 95}

@@ -9,10 +9,9 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-Pixels = NDArray[Any]
+from basicsr_mambair.data.degradations import Pixels
 
 
 def as_list(value: Any) -> list[Any]:

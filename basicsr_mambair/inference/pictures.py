@@ -5,19 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from basicsr_mambair.data.degradations import imresize
+from basicsr_mambair.data.degradations import Pixels, imresize
 from basicsr_mambair.data.image_files import read_image, write_image
 from basicsr_mambair.data.pictures import PictureError
 from basicsr_mambair.inference.restorer import Restorer
-
-Pixels = NDArray[Any]
 
 _DETAIL = 160  # side of the part that a comparison shows, in pixels of the result
 _ZOOM = 3

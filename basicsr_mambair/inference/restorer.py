@@ -9,14 +9,12 @@ from typing import Any, cast
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from basicsr_mambair.data.degradations import Pixels
 from basicsr_mambair.inference.ensemble import self_ensemble
 from basicsr_mambair.inference.tiles import Tiling, run_tiled
 from basicsr_mambair.inference.weights import load_network
-
-Pixels = NDArray[Any]
 
 
 def pick_device(name: str = "auto") -> torch.device:

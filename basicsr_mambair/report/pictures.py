@@ -9,8 +9,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from basicsr_mambair.data.degradations import Pixels
 from basicsr_mambair.data.image_files import encode_image
 from basicsr_mambair.inference.pictures import most_detailed_window
 from basicsr_mambair.report.measurement import (
@@ -21,8 +21,6 @@ from basicsr_mambair.report.measurement import (
     plain_name,
 )
 from basicsr_mambair.report.tables import Table, short
-
-Pixels = NDArray[Any]
 
 _SIDE = 120  # of a crop, in pixels of the ground truth
 _ZOOM = 2
