@@ -10,10 +10,14 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from basicsr_mambair.data.degradations import Degradation, build_degradation, to_float
+from basicsr_mambair.data.degradations import (
+    Degradation,
+    Pixels,
+    build_degradation,
+    to_float,
+)
 from basicsr_mambair.data.pictures import decode_picture, list_pictures
 from basicsr_mambair.data.samples import (
-    Pixels,
     as_list,
     check_crop,
     luminance,

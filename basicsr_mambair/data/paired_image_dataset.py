@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from basicsr_mambair.data.degradations import to_float
+from basicsr_mambair.data.degradations import Pixels, to_float
 from basicsr_mambair.data.pictures import (
     EXTENSIONS,
     PictureError,
@@ -22,7 +22,6 @@ from basicsr_mambair.data.pictures import (
     picture_size,
 )
 from basicsr_mambair.data.samples import (
-    Pixels,
     as_list,
     check_crop,
     luminance,
