@@ -171,7 +171,12 @@ def plan(path: str | os.PathLike[str], variant: Variant = Variant()) -> Plan:
     pictures = []
     for key, section in options["datasets"].items():
         section = {**section, "phase": key.split("_")[0], "scale": options.get("scale", 1)}
-        for item in _Items(_quietly(_build_dataset, section)):
+        dataset = _quietly(_build_dataset, section)
+        if "gt" not in dataset[0]:
+            raise MeasurementError(
+                f"{path}: datasets.{key}: has no ground truth to measure against"
+            )
+        for item in _Items(dataset):
             pictures.append(f"{section['name']}/{plain_name(item.name, options.get('scale', 1))}")
     name = options["name"] + variant.suffix
     return Plan(Path(path), variant, name, tuple(pictures))
@@ -396,7 +401,7 @@ def _begin(
             before = read(folder)
         except MeasurementError:
             before = None
-        if before is not None and {**before.about, "counts": 0} == {**about, "counts": 0}:
+        if before is not None and _essence(before.about) == _essence(about):
             measurement.pictures = [
                 each
                 for each in before.pictures
@@ -408,6 +413,11 @@ def _begin(
     folder.mkdir(parents=True, exist_ok=True)
     _rewrite(path, measurement)
     return measurement
+
+
+def _essence(about: dict[str, Any]) -> dict[str, Any]:
+    """What the figures depend on: not where files lie, nor how many pictures there are."""
+    return {k: v for k, v in about.items() if k not in ("option_file", "weights", "counts")}
 
 
 def _has_files(folder: Path, picture: PictureResult) -> bool:

@@ -259,6 +259,27 @@ def test_the_printed_command_is_the_command(option_file: Path) -> None:
     assert sorted(printed[2:]) == sorted(arguments)
 
 
+def test_where_the_files_lie_does_not_matter(option_file: Path) -> None:
+    before = measure(option_file)
+    Path("elsewhere").mkdir()
+    shutil.move("tiny.pth", "elsewhere/tiny.pth")
+    text = option_file.read_text().replace("tiny.pth", "elsewhere/tiny.pth")
+    Path("elsewhere/same.yml").write_text(text)
+    after = measure("elsewhere/same.yml")
+    assert after.pictures == before.pictures  # the times too
+    assert after.about["weights"] == "elsewhere/tiny.pth"
+
+
+def test_pictures_without_truth(option_file: Path) -> None:
+    contents = yaml.safe_load(option_file.read_text())
+    section = {"type": "SingleImageDataset", "dataroot_lq": "LR", "io_backend": {"type": "disk"}}
+    contents["datasets"] = {"test": section}
+    option_file.write_text(yaml.safe_dump(contents))
+    result = CliRunner().invoke(main, ["report", "-opt", str(option_file)])
+    assert result.exit_code == 1
+    assert "datasets.test: has no ground truth" in result.output
+
+
 def test_what_is_refused(option_file: Path) -> None:
     def refused(*arguments: str) -> str:
         result = CliRunner().invoke(main, ["report", *arguments])
