@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.ops import StochasticDepth
 
 from basicsr_mambair.archs.feedforward import convolve_tokens, depthwise_conv
 from basicsr_mambair.archs.restoration_net import (
@@ -120,12 +121,16 @@ class VisionStateSpaceBlock(nn.Module):
         d_state: state size N.
         hidden_dim: inner width E of the scan.
         light: which :class:`ChannelAttentionBlock`.
+        drop_path: probability that training leaves out the scan of a batch element.
     """
 
-    def __init__(self, dim: int, d_state: int, hidden_dim: int, light: bool) -> None:
+    def __init__(
+        self, dim: int, d_state: int, hidden_dim: int, light: bool, drop_path: float
+    ) -> None:
         super().__init__()
         self.ln_1 = nn.LayerNorm(dim, eps=1e-6)
         self.self_attention = VisionSSM(dim, d_state, hidden_dim)
+        self.drop_path = StochasticDepth(drop_path, mode="row")
         self.skip_scale = nn.Parameter(torch.ones(dim))
         self.ln_2 = nn.LayerNorm(dim)
         self.conv_blk = ChannelAttentionBlock(dim, light)
@@ -133,15 +138,13 @@ class VisionStateSpaceBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, H, W, C)`` to the same."""
-        x = x * self.skip_scale + self.self_attention(self.ln_1(x))
+        x = x * self.skip_scale + self.drop_path(self.self_attention(self.ln_1(x)))
         return x * self.skip_scale2 + self.conv_blk(self.ln_2(x))
 
 
 @suggests_arguments
 class MambaIR(RestorationNet):
     """The state-space restoration network that MambaIRv2 is compared with.
-
-    Without stochastic depth, which the published code has in training.
 
     Args:
         img_size: side of the training input; kept because option files name it.
@@ -151,6 +154,8 @@ class MambaIR(RestorationNet):
         depths: blocks of every stage.
         d_state: state size N.
         mlp_ratio: inner width of the scan over C.
+        drop_path_rate: stochastic depth (Huang et al., ECCV 2016) of the last block in training; it
+            grows linearly from 0 at the first.
         patch_norm: LayerNorm before the first stage.
         use_checkpoint: recompute blocks in the backward pass: less memory, more time.
         upscale: scale of the output.
@@ -175,6 +180,7 @@ class MambaIR(RestorationNet):
         depths: Sequence[int] = (6, 6, 6, 6),
         d_state: int = 16,
         mlp_ratio: float = 2.0,
+        drop_path_rate: float = 0.1,
         patch_norm: bool = True,
         use_checkpoint: bool = False,
         upscale: int = 2,
@@ -190,9 +196,14 @@ class MambaIR(RestorationNet):
             raise ValueError(f"patch_size must be 1, got {patch_size}")
         light = upsampler == "pixelshuffledirect"
         hidden_dim = int(embed_dim * mlp_ratio)
+        if not 0 <= drop_path_rate < 1:
+            raise ValueError(f"drop_path_rate must be within 0 and 1, got {drop_path_rate}")
+        last = max(sum(depths) - 1, 1)
+        drops = iter([drop_path_rate * index / last for index in range(sum(depths))])
         for depth in depths:
             blocks: list[nn.Module] = [
-                VisionStateSpaceBlock(embed_dim, d_state, hidden_dim, light) for _ in range(depth)
+                VisionStateSpaceBlock(embed_dim, d_state, hidden_dim, light, next(drops))
+                for _ in range(depth)
             ]
             conv = residual_conv(embed_dim, resi_connection)
             self.layers.append(Stage(blocks, conv, use_checkpoint, "blocks"))

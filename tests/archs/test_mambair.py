@@ -73,6 +73,7 @@ def test_gradients_agree_between_backends(use_checkpoint: bool) -> None:
             for key, parameter in net.named_parameters():
                 if key.endswith("attention.1.bias"):  # its ReLU would be dead by chance
                     parameter.data.fill_(1)
+            torch.manual_seed(1)  # of the stochastic depth
             net(torch.linspace(0, 1, 3 * 7 * 6).view(1, 3, 7, 6)).square().mean().backward()
             gradients[name] = {key: p.grad for key, p in net.named_parameters()}
     assert {"torch", "reference"} <= set(gradients)
@@ -83,9 +84,23 @@ def test_gradients_agree_between_backends(use_checkpoint: bool) -> None:
             torch.testing.assert_close(of_backend[key], expected, atol=1e-3 * largest, rtol=1e-3)
 
 
+def test_stochastic_depth_grows_and_is_for_training() -> None:
+    net = build(depths=[2, 3], drop_path_rate=0.2)
+    drops = [block.drop_path.p for stage in net.layers for block in stage.residual_group.blocks]
+    assert drops == pytest.approx([0, 0.05, 0.1, 0.15, 0.2])
+    x = torch.rand(8, 3, 4, 4)
+    with torch.no_grad():
+        assert not torch.equal(net.train()(x), net(x))
+        assert torch.equal(net.eval()(x), net(x))
+        still = build(depths=[2, 3], drop_path_rate=0.0).train()
+        assert torch.equal(still(x), still(x))
+
+
 def test_arguments_that_do_not_fit() -> None:
     with pytest.raises(TypeError, match="MambaIR has no argument 'd_states'.*'d_state'"):
         MambaIR(d_states=3)
+    with pytest.raises(ValueError, match="drop_path_rate must be within"):
+        build(drop_path_rate=1.0)
     with pytest.raises(ValueError, match="patch_size must be 1"):
         build(patch_size=2)
     with pytest.raises(ValueError, match="scan_backend must be one of"):
