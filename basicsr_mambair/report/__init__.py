@@ -3,12 +3,10 @@
 from basicsr_mambair.report.measurement import (
     Measurement,
     MeasurementError,
-    Plan,
     Variant,
-    measure,
-    plan,
     read,
 )
+from basicsr_mambair.report.measuring import Plan, measure, plan
 from basicsr_mambair.report.write import write_report
 
 __all__ = [

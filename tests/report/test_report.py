@@ -22,8 +22,7 @@ from basicsr_mambair.checkpoint import save_checkpoint
 from basicsr_mambair.cli import main
 from basicsr_mambair.inference.restorer import Restorer
 from basicsr_mambair.inference.tiles import Tiling
-from basicsr_mambair.report import MeasurementError, Variant, measure, read, write_report
-from basicsr_mambair.report import measurement as measuring
+from basicsr_mambair.report import MeasurementError, Variant, measure, measuring, read, write_report
 from basicsr_mambair.report.published import figures, figures_for, sources
 from basicsr_mambair.report.tables import build_tables, cells
 from tests.conftest import tiny_network
