@@ -10,7 +10,10 @@ import sys
 from setuptools import Extension, find_packages, setup
 
 NATIVE = "basicsr_mambair/ops/native"
-HEADERS = ("api", "attention", "dense", "route", "scan", "simd", "tiles")
+HEADERS = (
+    "api", "attention", "block", "dense", "depthwise", "kernels", "linear", "route", "scan", "simd",
+    "tiles",
+)  # fmt: skip
 
 if sys.platform == "win32":
     compile_flags, link_flags = ["/O2", "/std:c++17", "/fp:contract"], []

@@ -101,7 +101,7 @@ class AttentiveSSM(nn.Module):
         scores = dense(dense(x, self.route[0], norm=norm, gelu=True), self.route[2])  # (B, L, T)
         learning = self.training and torch.is_grad_enabled()
         if routing.mode != "global":
-            keys = self._noise_keys(routing, scores)
+            keys, _ = self.draw(routing, x)
             if not learning or keys is None:
                 routes = route(scores, keys)
                 return F.embedding(routes.chosen, dictionary), routes
@@ -109,9 +109,8 @@ class AttentiveSSM(nn.Module):
             # The straight-through gradient: the difference is 0, but soft's gradient is not.
             prompt = F.embedding(routes.chosen, dictionary)
             return prompt + (soft - soft.detach()).to(x.dtype) @ dictionary.detach(), routes
-        # The draw of torch.nn.functional.gumbel_softmax: same numbers, same order.
-        scores = F.log_softmax(scores, dim=-1)
-        scores = scores - torch.empty_like(scores).exponential_().log()
+        _, noise = self.draw(routing, x)
+        scores = F.log_softmax(scores, dim=-1) + noise
         if not learning:
             routes = routes_of(scores.argmax(dim=-1))
             return F.embedding(routes.chosen, dictionary), routes
@@ -121,11 +120,21 @@ class AttentiveSSM(nn.Module):
         hard = F.one_hot(routes.chosen, self.num_tokens).to(soft.dtype)
         return (hard - soft.detach() + soft) @ dictionary, routes
 
-    def _noise_keys(self, routing: Routing, scores: Tensor) -> Tensor | None:
-        """Keys of the counter's noise for scores ``(B, L, T)``; ``None``: no noise."""
-        batch = scores.shape[0]
+    def draw(self, routing: Routing, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """What makes the routing of tokens ``(B, L, C)`` random.
+
+        Returns:
+            Keys of the counter's noise, int32 ``(B,)``, or the noise itself ``(B, L, T)``; ``None``
+            for what there is not.
+        """
+        batch, length, _ = x.shape
         if routing.mode == "seeded":
-            return shared_keys(routing.seed, self.block_index, batch, scores.device)
+            return shared_keys(routing.seed, self.block_index, batch, x.device), None
         if routing.mode == "fresh":
-            return separate_keys(routing.seed, self.block_index, batch)
-        return None
+            return separate_keys(routing.seed, self.block_index, batch), None
+        if routing.mode == "global":
+            # The draw of torch.nn.functional.gumbel_softmax: same numbers, same order.
+            dtype = torch.promote_types(x.dtype, torch.float32)
+            noise = x.new_empty(batch, length, self.num_tokens, dtype=dtype)
+            return None, noise.exponential_().log_().neg_()
+        return None, None

@@ -6,6 +6,8 @@ linear layers at their ends do these in the same pass.
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from basicsr_mambair.ops.dense import Residual, dense
@@ -19,6 +21,10 @@ def convolve_tokens(conv: nn.Module, x: Tensor) -> Tensor:
 def depthwise_conv(channels: int, kernel_size: int) -> nn.Conv2d:
     """Depthwise convolution that keeps the size of the map."""
     return nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2, groups=channels)
+
+
+def _parameters(*layers: Any) -> list[Tensor | None]:
+    return [parameter for layer in layers for parameter in (layer.weight, layer.bias)]
 
 
 class _DepthwiseConv(nn.Module):
@@ -44,6 +50,10 @@ class ConvFFN(nn.Module):
         self.fc1 = nn.Linear(dim, hidden_dim)
         self.dwconv = _DepthwiseConv(hidden_dim, kernel_size)
         self.fc2 = nn.Linear(hidden_dim, dim)
+
+    def kernel_parameters(self) -> list[Tensor | None]:
+        """FFN_PARAMETERS and GATE_PARAMETERS of the kernel of whole blocks."""
+        return [*_parameters(self.fc1, self.fc2, self.dwconv.depthwise_conv[0]), None, None]
 
     def forward(self, x: Tensor, norm: nn.LayerNorm, residual: Residual) -> Tensor:
         """Normalises ``x``, and adds the residual to the result."""
@@ -78,6 +88,10 @@ class GatedConvFFN(nn.Module):
         self.fc1 = nn.Linear(dim, hidden_dim)
         self.sg = _SpatialGate(hidden_dim // 2, kernel_size)
         self.fc2 = nn.Linear(hidden_dim // 2, dim)
+
+    def kernel_parameters(self) -> list[Tensor | None]:
+        """FFN_PARAMETERS and GATE_PARAMETERS of the kernel of whole blocks."""
+        return _parameters(self.fc1, self.fc2, self.sg.conv, self.sg.norm)
 
     def forward(self, x: Tensor, norm: nn.LayerNorm, residual: Residual) -> Tensor:
         """Normalises ``x``, and adds the residual to the result."""

@@ -25,7 +25,7 @@ from basicsr_mambair.archs.restoration_net import (
     init_linear,
     residual_conv,
 )
-from basicsr_mambair.archs.window_attention import relative_position_index
+from basicsr_mambair.ops.window_attention import relative_position_index
 from basicsr_mambair.utils.arguments import suggests_arguments
 
 

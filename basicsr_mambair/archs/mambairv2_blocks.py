@@ -7,12 +7,15 @@ see as channels-last memory: no layer copies its input into another layout.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from basicsr_mambair.archs.attentive_ssm import AttentiveSSM, Routing
 from basicsr_mambair.archs.window_attention import WindowAttention
+from basicsr_mambair.ops import attentive_block as kernel
+from basicsr_mambair.ops import native
 from basicsr_mambair.ops.dense import Residual, dense
 
 # (dim, hidden_dim, kernel_size) -> module over (B, H, W, C)
@@ -68,12 +71,53 @@ class AttentiveBlock(nn.Module):
         self.convffn2 = feed_forward(dim, hidden_dim, convffn_kernel_size)
         self.embeddingA = nn.Embedding(inner_rank, d_state)
         nn.init.uniform_(self.embeddingA.weight, -1 / inner_rank, 1 / inner_rank)
+        self._kernel_fits = convffn_kernel_size <= native.MAX_KERNEL and d_state <= native.MAX_STATES
+        self._types = _types(self)
 
     def forward(self, x: Tensor, index: Tensor, routing: Routing) -> Tensor:
         """``(B, H, W, C)`` to the same; ``index`` is the relative position index."""
+        parameters = self._kernel_parameters(x)
+        if parameters is not None:
+            keys, noise = self.assm.draw(routing, x.flatten(1, 2))
+            attention = self.win_mhsa
+            y: Tensor = kernel.attentive_block(
+                x, parameters, attention.num_heads, attention.window_size, self.shift,
+                self.norm1.eps, keys, noise,
+            )  # fmt: skip
+            return y
         qkv = dense(x, self.wqkv, norm=self.norm1)
         y = self.win_mhsa(qkv, index, self.shift, Residual(x))
         x = self.convffn1(y, self.norm2, Residual(y, x, self.scale1))
 
         y = self.assm(x, self.norm3, self.embeddingA.weight, routing)
         return self.convffn2(y, self.norm4, Residual(y, x, self.scale2))
+
+    def _kernel_parameters(self, x: Tensor) -> list[Tensor | None] | None:
+        """What the kernel of whole blocks takes; ``None`` where it cannot stand for the layers."""
+        if not self._kernel_fits or self.assm.selectiveScan.backend not in ("auto", "cpp"):
+            return None
+        if torch.is_grad_enabled() or _types(self) != self._types:
+            return None
+        parameters = [_lookup(self, path) for path in _PATHS]
+        parameters += self.convffn1.kernel_parameters() + self.convffn2.kernel_parameters()
+        return parameters if kernel.can_run(x, parameters) else None
+
+
+_PATHS = [path.split(".") for path in kernel.PARAMETERS]
+
+
+def _lookup(module: Any, path: list[str]) -> Tensor | None:
+    *modules, name = path
+    for key in modules:
+        module = module._modules[key]
+    return module._parameters[name]
+
+
+def _types(module: nn.Module) -> list[type | None]:
+    """Classes of a module and all below it; ``None`` where a hook wants to see what passes."""
+    hooked = module._forward_hooks or module._forward_pre_hooks
+    types: list[type | None] = [None if hooked else type(module)]
+    for child in module._modules.values():
+        if child is not None:
+            types += _types(child)
+    return types

@@ -166,27 +166,20 @@ def native_dense(
     keep: bool,
 ) -> tuple[Tensor, Tensor]:
     """The C++ kernel; no gradient. The second result is ``x · times`` with ``keep``, else empty."""
-    library = native.library()
-    assert library is not None
     out, channels = weight.shape
-    lanes = library.mambair_lanes()
-    wide = -(-out // lanes) * lanes
-    packed = torch.zeros(channels + 1, wide)  # the bias is its last row
-    packed[:channels, :out] = weight.t()
-    if bias is not None:
-        packed[channels, :out] = bias
+    weight = weight.contiguous()
     x, times = _tokens(x), None if times is None else _tokens(times)
     residual, second = (None if t is None else t.contiguous() for t in (residual, second))
     y = torch.empty(*x.shape[:-1], out)
     kept = torch.empty(x.shape if keep else (0,))
     tokens = x.numel() // channels
     arguments = native.DenseArguments(
-        tokens, channels, out, wide, _stride(x), 0 if times is None else _stride(times),
-        *map(native.address, (x, times, norm_weight, norm_bias, packed, packed[channels])),
+        tokens, channels, out, _stride(x), 0 if times is None else _stride(times),
+        *map(native.address, (x, times, norm_weight, norm_bias, weight, bias)),
         *map(native.address, (residual, second, scale, y, gather, scatter)),
         native.address(kept) if keep else None, eps, int(gelu), int(sigmoid),
     )  # fmt: skip
-    native.call(library.mambair_dense, arguments)
+    native.run("mambair_dense", arguments)
     return y, kept
 
 

@@ -81,8 +81,6 @@ def native_route(
     Returns:
         The softmax of the noisy scores, empty without ``soft``, and the fields of :class:`Routes`.
     """
-    library = native.library()
-    assert library is not None
     scores = scores.contiguous()
     batch, length, classes = scores.shape
     chosen = torch.empty(batch, length, dtype=torch.int64)
@@ -94,7 +92,7 @@ def native_route(
         native.address(scores), native.address(chosen), native.address(order),
         native.address(inverse), native.address(keys), native.address(softmax) if soft else None,
     )  # fmt: skip
-    native.call(library.mambair_route, arguments)
+    native.run("mambair_route", arguments)
     return softmax, chosen, order, inverse
 
 

@@ -7,7 +7,6 @@ which reads the windows where they are and keeps one window's scores in cache.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -17,17 +16,20 @@ from torch.nn import functional as F
 from basicsr_mambair.ops import native
 
 BETWEEN_REGIONS = -100.0  # added to the score of two tokens that only the roll brought together
-_PADDING = -1e30
 _BACKWARD_TASKS = 32  # into which the C++ backward pass is cut
 
 
-def window_attention(qkv: Tensor, bias: Tensor, window_size: int, shift: int) -> Tensor:
-    """softmax(q kᵀ (C/heads)^−½ + bias + mask) v within every window of a rolled map.
+def window_attention(
+    qkv: Tensor, table: Tensor, index: Tensor, window_size: int, shift: int
+) -> Tensor:
+    """softmax(q kᵀ (C/heads)^−½ + table[index] + mask) v within every window of a rolled map.
 
     Args:
         qkv: ``(B, H, W, 3C)``, queries, keys and values, each heads × C/heads; H and W multiples of
             the window.
-        bias: ``(heads, w², w²)``.
+        table: biases by relative position, ``((2w − 1)², heads)``.
+        index: which of them every pair of tokens takes,
+            :func:`relative_position_index`, int64 ``(w², w²)``.
         window_size: side w.
         shift: the map is rolled by ``-shift`` in both axes before it is cut into windows, and back
             afterwards; pixels from opposite borders do not see each other (−100).
@@ -35,29 +37,40 @@ def window_attention(qkv: Tensor, bias: Tensor, window_size: int, shift: int) ->
     Returns:
         ``(B, H, W, C)``.
     """
-    if _native_can_run(qkv, bias):
-        keep = torch.is_grad_enabled() and (qkv.requires_grad or bias.requires_grad)
-        out: Tensor = native_attention(qkv, bias, window_size, shift, keep)[0]
+    if _native_can_run(qkv):
+        keep = torch.is_grad_enabled() and (qkv.requires_grad or table.requires_grad)
+        out: Tensor = native_attention(qkv, table, window_size, shift, keep)[0]
         return out
-    return _torch_attention(qkv, bias, window_size, shift)
+    bias = table[index.flatten()].view(*index.shape, -1).permute(2, 0, 1)
+    return _torch_attention(qkv, bias.contiguous(), window_size, shift)
 
 
-def _native_can_run(qkv: Tensor, bias: Tensor) -> bool:
-    return (
-        native.AVAILABLE
-        and qkv.device.type == "cpu"
-        and qkv.dtype in (torch.float32, torch.bfloat16, torch.float16)
-        and qkv.shape[3] // 3 // bias.shape[0] <= native.MAX_HEAD_DIM
-    )
+def relative_position_index(window_size: int) -> Tensor:
+    """Index into the table of relative positions for every pair of tokens of a window.
+
+    Returns:
+        int64 ``(w², w²)`` with values in ``[0, (2w − 1)²)``.
+    """
+    y, x = torch.meshgrid(torch.arange(window_size), torch.arange(window_size), indexing="ij")
+    y, x = y.flatten(), x.flatten()
+    span = 2 * window_size - 1
+    dy = y[:, None] - y[None, :] + window_size - 1
+    dx = x[:, None] - x[None, :] + window_size - 1
+    return dy * span + dx
+
+
+def _native_can_run(qkv: Tensor) -> bool:
+    dtypes = (torch.float32, torch.bfloat16, torch.float16)
+    return native.AVAILABLE and qkv.device.type == "cpu" and qkv.dtype in dtypes
 
 
 @torch.library.custom_op(
     "mambair::window_attention",
     mutates_args=(),
-    schema="(Tensor qkv, Tensor bias, int window_size, int shift, bool keep) -> (Tensor, Tensor)",
+    schema="(Tensor qkv, Tensor table, int window_size, int shift, bool keep) -> (Tensor, Tensor)",
 )
 def native_attention(
-    qkv: Tensor, bias: Tensor, window_size: int, shift: int, keep: bool
+    qkv: Tensor, table: Tensor, window_size: int, shift: int, keep: bool
 ) -> tuple[Tensor, Tensor]:
     """The C++ kernel, as an operator that compilers need not look into; float32 inside.
 
@@ -65,27 +78,29 @@ def native_attention(
         The result, and with ``keep`` the logarithms of the softmax's denominators
         ``(B, H, W, heads)``, from which the backward pass recomputes the probabilities.
     """
-    library, arguments, _kept = _prepare(qkv, bias, window_size, shift)
+    arguments, _kept = _prepare(qkv, table, window_size, shift)
     *size, channels = qkv.shape
     out = torch.empty(*size, channels // 3)
-    log_sums = torch.empty(*size, bias.shape[0]) if keep else torch.empty(0)
+    log_sums = torch.empty(*size, table.shape[1]) if keep else torch.empty(0)
     arguments.out = native.address(out)
     arguments.log_sums = native.address(log_sums) if keep else None
-    native.call(library.mambair_attention_forward, arguments)
+    native.run("mambair_attention_forward", arguments)
     return out.to(qkv.dtype), log_sums
 
 
 @native_attention.register_fake
-def _(qkv: Tensor, bias: Tensor, window_size: int, shift: int, keep: bool) -> tuple[Tensor, Tensor]:
+def _(
+    qkv: Tensor, table: Tensor, window_size: int, shift: int, keep: bool
+) -> tuple[Tensor, Tensor]:
     *size, channels = qkv.shape
-    log_sums = qkv.new_empty((*size, bias.shape[0]) if keep else (0,), dtype=torch.float32)
+    log_sums = qkv.new_empty((*size, table.shape[1]) if keep else (0,), dtype=torch.float32)
     return qkv.new_empty((*size, channels // 3)), log_sums
 
 
 @torch.library.custom_op(
     "mambair::window_attention_backward",
     mutates_args=(),
-    schema="(Tensor grad_out, Tensor out, Tensor log_sums, Tensor qkv, Tensor bias, "
+    schema="(Tensor grad_out, Tensor out, Tensor log_sums, Tensor qkv, Tensor table, "
     "int window_size, int shift) -> (Tensor, Tensor)",
 )
 def native_attention_backward(
@@ -93,35 +108,35 @@ def native_attention_backward(
     out: Tensor,
     log_sums: Tensor,
     qkv: Tensor,
-    bias: Tensor,
+    table: Tensor,
     window_size: int,
     shift: int,
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of ``qkv`` and ``bias``."""
-    library, arguments, tensors = _prepare(qkv, bias, window_size, shift)
-    heads, tokens, _ = bias.shape
+    """Gradients of ``qkv`` and ``table``."""
+    arguments, tensors = _prepare(qkv, table, window_size, shift)
+    entries, heads = table.shape
     windows = qkv.shape[0] * (qkv.shape[1] // window_size) * (qkv.shape[2] // window_size)
     # A number of its own, not that of the threads: the sum must not depend on them.
     arguments.parts = max(1, min(windows, _BACKWARD_TASKS // heads))
     grad_qkv = torch.empty(qkv.shape)
-    grad_bias = torch.empty(heads, arguments.parts, tokens, arguments.padded_tokens)
+    grad_table = torch.empty(heads, arguments.parts, entries)
     tensors += [grad_out.float().contiguous(), out.float().contiguous(), log_sums]
     arguments.grad_out, arguments.out, arguments.log_sums = map(native.address, tensors[-3:])
-    arguments.grad_qkv, arguments.grad_bias = map(native.address, (grad_qkv, grad_bias))
-    native.call(library.mambair_attention_backward, arguments)
-    return grad_qkv.to(qkv.dtype), grad_bias.sum(1)[..., :tokens].to(bias.dtype).contiguous()
+    arguments.grad_qkv, arguments.grad_table = map(native.address, (grad_qkv, grad_table))
+    native.run("mambair_attention_backward", arguments)
+    return grad_qkv.to(qkv.dtype), grad_table.sum(1).t().to(table.dtype).contiguous()
 
 
 @native_attention_backward.register_fake
 def _(
-    grad_out: Tensor, out: Tensor, log_sums: Tensor, qkv: Tensor, bias: Tensor, *_: int
+    grad_out: Tensor, out: Tensor, log_sums: Tensor, qkv: Tensor, table: Tensor, *_: int
 ) -> tuple[Tensor, Tensor]:
-    return qkv.new_empty(qkv.shape), bias.new_empty(bias.shape)
+    return qkv.new_empty(qkv.shape), table.new_empty(table.shape)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    qkv, bias, ctx.window_size, ctx.shift, _ = inputs
-    ctx.save_for_backward(*output, qkv, bias)
+    qkv, table, ctx.window_size, ctx.shift, _ = inputs
+    ctx.save_for_backward(*output, qkv, table)
     ctx.mark_non_differentiable(output[1])
 
 
@@ -134,24 +149,18 @@ native_attention.register_autograd(_autograd_backward, setup_context=_setup_cont
 
 
 def _prepare(
-    qkv: Tensor, bias: Tensor, window_size: int, shift: int
-) -> tuple[Any, native.AttentionArguments, list[Tensor]]:
-    """Library, arguments common to both passes, and the tensors that must outlive the call."""
-    library = native.library()
-    assert library is not None
-    qkv = qkv.float().contiguous()
+    qkv: Tensor, table: Tensor, window_size: int, shift: int
+) -> tuple[native.AttentionArguments, list[Tensor]]:
+    """Arguments common to both passes, and the tensors that must outlive the call."""
+    tensors = [x.detach().float().contiguous() for x in (qkv, table)]
     batch, height, width, channels = qkv.shape
     channels //= 3
-    heads, tokens, _ = bias.shape
-    padded = -(-tokens // library.mambair_token_multiple()) * library.mambair_token_multiple()
-    padded_bias = (bias.float() * math.log2(math.e)).contiguous()
-    if padded > tokens:
-        padded_bias = F.pad(padded_bias, (0, padded - tokens), value=_PADDING)
+    heads = table.shape[1]
     arguments = native.AttentionArguments(
-        batch, height, width, channels, heads, window_size, shift, padded,
-        native.address(qkv), native.address(padded_bias), scale=(channels // heads) ** -0.5,
+        batch, height, width, channels, heads, window_size, shift,
+        *map(native.address, tensors), scale=(channels // heads) ** -0.5,
     )  # fmt: skip
-    return library, arguments, [qkv, padded_bias]
+    return arguments, tensors
 
 
 def _torch_attention(qkv: Tensor, bias: Tensor, window_size: int, shift: int) -> Tensor:

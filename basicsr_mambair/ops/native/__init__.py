@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -33,11 +32,13 @@ class ScanArguments(ctypes.Structure):
                 "B_batch", "B_token", "B_group", "C_batch", "C_token", "C_group",
             )
         ]
+        + [(name, _FLOATS) for name in ("y", "states")]
+        + [("rank", ctypes.c_int64)]
         + [
             (name, _FLOATS)
             for name in (
-                "y", "states", "grad_y", "grad_u", "grad_delta", "grad_B", "grad_C", "grad_A",
-                "grad_D", "grad_bias",
+                "low", "low_weight", "carry", "progress",
+                "grad_y", "grad_u", "grad_delta", "grad_B", "grad_C", "grad_A", "grad_D", "grad_bias",
             )
         ]
     )  # fmt: skip
@@ -49,25 +50,20 @@ class AttentionArguments(ctypes.Structure):
     _fields_ = (
         [
             (name, ctypes.c_int64)
-            for name in (
-                "batch", "height", "width", "channels", "heads", "window", "shift", "padded_tokens",
-            )
+            for name in ("batch", "height", "width", "channels", "heads", "window", "shift")
         ]
-        + [(name, _FLOATS) for name in ("qkv", "bias", "out", "log_sums")]
+        + [(name, _FLOATS) for name in ("qkv", "table", "out", "log_sums")]
         + [("parts", ctypes.c_int64)]
-        + [(name, _FLOATS) for name in ("grad_out", "grad_qkv", "grad_bias")]
-        + [("scale", ctypes.c_float)]
-    )  # fmt: skip
+        + [(name, _FLOATS) for name in ("grad_out", "grad_qkv", "grad_table")]
+        + [("scale", ctypes.c_float), ("tables", _FLOATS)]
+    )
 
 
 class DenseArguments(ctypes.Structure):
     """Mirrors ``DenseArguments`` of ``api.h``."""
 
     _fields_ = (
-        [
-            (name, ctypes.c_int64)
-            for name in ("tokens", "in", "out", "wide", "x_token", "times_token")
-        ]
+        [(name, ctypes.c_int64) for name in ("tokens", "in", "out", "x_token", "times_token")]
         + [
             (name, _FLOATS)
             for name in (
@@ -77,6 +73,29 @@ class DenseArguments(ctypes.Structure):
         ]
         + [("eps", ctypes.c_float)]
         + [(name, ctypes.c_int32) for name in ("gelu", "sigmoid")]
+        + [("packed", _FLOATS)]
+    )  # fmt: skip
+
+
+class BlockArguments(ctypes.Structure):
+    """Mirrors ``BlockArguments`` of ``api.h``."""
+
+    _fields_ = (
+        [
+            (name, ctypes.c_int64)
+            for name in (
+                "batch", "height", "width", "channels", "heads", "window", "shift", "hidden",
+                "d_state", "rank", "classes", "inner_rank", "route_hidden", "kernel",
+            )
+        ]
+        + [
+            (name, ctypes.c_void_p)
+            for name in (
+                "x", "y", "parameters", "keys", "noise", "packed", "part", "half", "ffn", "inner",
+                "ordered", "scanned", "projected", "chosen", "order", "inverse",
+            )
+        ]
+        + [("eps", ctypes.c_float), ("gated", ctypes.c_int32)]
     )  # fmt: skip
 
 
@@ -101,11 +120,14 @@ def library() -> ctypes.CDLL | None:
         "mambair_attention_forward",
         "mambair_attention_backward",
         "mambair_dense",
+        "mambair_block",
         "mambair_route",
     ):
         function = getattr(loaded, name)
         function.argtypes = [ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p]
         function.restype = None
+    loaded.mambair_block_floats.argtypes = [ctypes.c_void_p]
+    loaded.mambair_block_floats.restype = ctypes.c_int64
     return loaded
 
 
@@ -125,8 +147,12 @@ def describe() -> str:
     return f"{INSTRUCTION_SETS[loaded.mambair_instruction_set()]}, {threads}"
 
 
-def call(function: Callable[..., None], arguments: ctypes.Structure) -> None:
+def run(kernel: str, arguments: ctypes.Structure) -> None:
     """Runs a kernel on as many threads as torch uses; other Python threads go on meanwhile."""
+    loaded = library()
+    if loaded is None:
+        raise RuntimeError(missing_reason())
+    function = getattr(loaded, kernel)
     function(ctypes.addressof(arguments), torch.get_num_threads(), _torch_parallel())
 
 
@@ -156,4 +182,5 @@ def address(tensor: Tensor | None) -> int | None:
 
 # Plain values for the code that compilers trace.
 AVAILABLE = library() is not None
-MAX_HEAD_DIM: int = library().mambair_max_head_dim() if AVAILABLE else 0  # type: ignore[union-attr]
+MAX_KERNEL: int = library().mambair_max_kernel() if AVAILABLE else 0  # type: ignore[union-attr]
+MAX_STATES: int = library().mambair_max_states() if AVAILABLE else 0  # type: ignore[union-attr]

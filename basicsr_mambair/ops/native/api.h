@@ -1,6 +1,7 @@
 // The C interface of the kernels: what Python passes by pointer (native/__init__.py mirrors it).
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 // Selective scan, token-major. Strides count floats; the innermost stride is 1 everywhere.
@@ -17,6 +18,12 @@ struct ScanArguments {
   int64_t B_batch, B_token, B_group, C_batch, C_token, C_group;
   float *y;       // (batch, length, channels), contiguous
   float *states;  // state before every chunk, or null: (batch, blocks, chunks, d_state, LANES)
+  // In place of delta, from C++: (batch, length, rank), strides of B, times (rank, channels in whole vectors).
+  int64_t rank;
+  const float *low, *low_weight;
+  // Set by the entry point: what passes from segment to segment, and how many are done.
+  float *carry;                     // (batch, blocks, d_state, LANES)
+  std::atomic<int64_t> *progress;   // (batch, blocks)
   // Backward only; all contiguous.
   const float *grad_y;              // (batch, length, channels)
   float *grad_u, *grad_delta;       // (batch, length, channels)
@@ -28,30 +35,29 @@ struct ScanArguments {
 // Attention within shifted windows of a map of queries, keys and values.
 struct AttentionArguments {
   int64_t batch, height, width, channels, heads, window, shift;
-  int64_t padded_tokens;  // window^2 rounded up to a multiple of TOKEN_MULTIPLE
-  const float *qkv;       // (batch, height, width, 3 * channels), contiguous
-  const float *bias;      // (heads, window^2, padded_tokens) in units of log2, padded by -1e30
-  float *out;             // (batch, height, width, channels), contiguous; backward reads it
-  float *log_sums;        // log2 of the softmax's denominator, (batch, height, width, heads), or null
+  const float *qkv;    // (batch, height, width, 3 * channels), contiguous
+  const float *table;  // ((2 * window - 1)^2, heads), contiguous
+  float *out;          // (batch, height, width, channels), contiguous; backward reads it
+  float *log_sums;     // log2 of the softmax's denominator, (batch, height, width, heads), or null
   // Backward only; all contiguous.
-  int64_t parts;          // the bias's gradient is the sum of so many parts
+  int64_t parts;          // the table's gradient is the sum of so many parts
   const float *grad_out;  // (batch, height, width, channels)
   float *grad_qkv;        // (batch, height, width, 3 * channels)
-  float *grad_bias;       // (heads, parts, window^2, padded_tokens)
+  float *grad_table;      // (heads, parts, (2 * window - 1)^2)
   float scale;
+  const float *tables;    // set by the entry point: the table, packed
 };
 
 // y = gelu(norm(x * times) weight + bias) + residual + second * scale; null pointers leave parts out.
 // Tokens may be read and written in another order.
 struct DenseArguments {
   int64_t tokens, in, out;
-  int64_t wide;           // out rounded up to whole vectors
   int64_t x_token, times_token;  // floats from token to token
   const float *x;         // (tokens, in)
   const float *times;     // (tokens, in)
   const float *norm_weight, *norm_bias;  // (in)
-  const float *weight;    // (in, wide), padded by zeros
-  const float *bias;      // (wide)
+  const float *weight;    // (out, in), contiguous
+  const float *bias;      // (out)
   const float *residual, *second;  // (tokens, out), contiguous
   const float *scale;     // (out)
   float *y;               // (tokens, out), contiguous
@@ -61,6 +67,27 @@ struct DenseArguments {
   float eps;
   int32_t gelu;
   int32_t sigmoid;        // times passes through the sigmoid first
+  float *packed;          // set by the entry point: layer and norm, packed
+};
+
+// A block of MambaIRv2 without gradients. Maps are (batch, height, width, channels), contiguous.
+struct BlockArguments {
+  int64_t batch, height, width, channels, heads, window, shift;
+  int64_t hidden, d_state, rank, classes, inner_rank, route_hidden, kernel;
+  const float *x;
+  float *y;
+  const float *const *parameters;  // in the order of BlockParameter (block.h)
+  const int32_t *keys;  // of the noise of every batch element, or null
+  const float *noise;   // (batch, height * width, classes), or null
+  // Room; those with `hidden` channels are read up to LANES floats past their end.
+  float *packed;            // mambair_block_floats() floats
+  float *part, *half;       // maps: after attention and scan; after the first half of the block
+  float *ffn, *inner;       // maps of `hidden` channels
+  float *ordered, *scanned; // the same, sorted by class; scanned may be inner
+  float *projected;         // (batch, height * width, rank + 2 * d_state)
+  int32_t *chosen, *order, *inverse;  // (batch * height * width)
+  float eps;                // of every norm
+  int32_t gated;            // which FFN
 };
 
 // Choice of a class for every token, and the order of the tokens by class.

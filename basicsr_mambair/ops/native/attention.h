@@ -1,338 +1,440 @@
 // Window attention: scores, bias, mask, softmax and products of one window and head in one pass, all in
-// cache. Queries, keys, values and gradients are read from the map where they are, rolled or not, and
-// results are written where the window came from. Scores are kept in units of log2.
+// cache. Lanes are queries of a row of the window (keys, in the backward pass): sums over keys and
+// channels need no sums of lanes, and the biases of a row of queries and one key stand side by side in
+// the table of relative positions. Scores are kept in units of log2.
 
-const int CHANNELS = 4;  // channels of a tile where the vectors run over tokens
+const int KEYS = VECTOR_REGISTERS == 32 ? 8 : VECTOR_REGISTERS == 16 ? 4 : 2;  // scored at once
+const int SUMS = VECTOR_REGISTERS == 32 ? 16 : 4;  // channels whose weighted sums are in registers
+const int QUERIES = VECTOR_REGISTERS == 32 ? 8 : 2;  // differentiated at once
+const float BETWEEN_REGIONS = -100.0f;
 
 struct Window {
-  int64_t batch, row, column, head;
+  int64_t batch, row, column;
   bool last_row, last_column;
 };
 
-INLINE Window attention_window(const AttentionArguments &s, int64_t window, int64_t head) {
-  int64_t rows = s.height / s.window, columns = s.width / s.window;
+INLINE Window window_at(int64_t number, int64_t rows, int64_t columns) {
   Window at;
-  at.head = head;
-  at.column = window % columns;
-  at.row = window / columns % rows;
-  at.batch = window / columns / rows;
+  at.column = number % columns;
+  at.row = number / columns % rows;
+  at.batch = number / columns / rows;
   at.last_row = at.row == rows - 1;
   at.last_column = at.column == columns - 1;
   return at;
 }
 
-// One window and head, packed. `wide` tokens are a whole number of tiles; those past the window are
-// zeros.
-struct PackedWindow {
-  float *q;       // [token][DEPTH], times scale and log2(e)
-  float *k, *v;   // [token][DEPTH]
-  float *k_t, *v_t;  // [channel][token]
-  float *mask;    // [region][token], of border windows
-  int64_t *pixel;  // of every token, before the roll
-  int *region;    // which of the regions that the roll brought together it belongs to
-  bool masked;
+// The pixel of every token of a window, before the roll by `shift`.
+INLINE void locate_tokens(int64_t *pixel, const Window &at, int64_t height, int64_t width, int window,
+                          int shift) {
+  for (int row = 0; row < window; ++row) {
+    int64_t y = at.row * window + row + shift;
+    if (y >= height) y -= height;
+    for (int column = 0; column < window; ++column) {
+      int64_t x = at.column * window + column + shift;
+      if (x >= width) x -= width;
+      *pixel++ = (at.batch * height + y) * width + x;
+    }
+  }
+}
+
+// Which of the (up to four) regions that the roll brought together in a window a token belongs to.
+struct Regions {
+  int first_row, first_column;  // from which on rows and columns come from the opposite border
+  bool any;
+  int of(int row, int column) const {
+    return (row >= first_row ? 2 : 0) + (column >= first_column ? 1 : 0);
+  }
 };
 
-INLINE void locate_tokens(const AttentionArguments &s, const Window &at, const PackedWindow &to) {
-  int64_t token = 0;
-  for (int64_t row = 0; row < s.window; ++row) {
-    int64_t y = at.row * s.window + row + s.shift;
-    if (y >= s.height) y -= s.height;
-    const int below = at.last_row && row >= s.window - s.shift ? 2 : 0;
-    for (int64_t column = 0; column < s.window; ++column, ++token) {
-      int64_t x = at.column * s.window + column + s.shift;
-      if (x >= s.width) x -= s.width;
-      to.pixel[token] = (at.batch * s.height + y) * s.width + x;
-      to.region[token] = below + (at.last_column && column >= s.window - s.shift ? 1 : 0);
+INLINE Regions regions_of(const Window &at, int window, int shift) {
+  Regions r;
+  r.first_row = at.last_row ? window - shift : window;
+  r.first_column = at.last_column ? window - shift : window;
+  r.any = shift > 0 && (at.last_row || at.last_column);
+  return r;
+}
+
+// What attention of one head needs to know of its place.
+struct Head {
+  int window, depth, head;
+  int64_t channels;         // of all heads
+  const int64_t *place;     // of every token, in the map
+  const float *qkv;         // at a place: `qkv_stride` floats
+  int64_t qkv_stride;
+  Regions regions;
+};
+
+INLINE int pieces_of(int window) { return (window + LANES - 1) / LANES; }  // vectors a row
+INLINE int64_t lanes_of(int window) { return (int64_t)window * pieces_of(window) * LANES; }
+INLINE int fours(int depth) { return (depth + 3) / 4 * 4; }
+
+// The biases of every head from ((2w - 1)^2, heads): [head][(2w - 1)^2 + LANES], in units of log2;
+// vectors may reach past the end.
+INLINE int64_t table_floats(int window) { return (int64_t)(2 * window - 1) * (2 * window - 1) + LANES; }
+INLINE void pack_tables(float *to, const float *table, int64_t window, int64_t heads) {
+  const int64_t entries = table_floats((int)window) - LANES;
+  for (int64_t head = 0; head < heads; ++head) {
+    for (int64_t i = 0; i < entries; ++i) *to++ = table[i * heads + head] * LOG2_E;
+    for (int i = 0; i < LANES; ++i) *to++ = 0.0f;
+  }
+}
+
+// to ([token][stride]) from the part (queries 0, keys 1, values 2) of every token; zeros past depth.
+INLINE void pack_tokens(float *to, int stride, const Head &h, int part, float factor) {
+  const float *from = h.qkv + part * h.channels + h.head * h.depth;
+  const int tokens = h.window * h.window;
+  for (int token = 0; token < tokens; ++token, to += stride) {
+    const float *values = from + h.place[token] * h.qkv_stride;
+    for (int i = 0; i < h.depth; ++i) to[i] = values[i] * factor;
+    for (int i = h.depth; i < stride; ++i) to[i] = 0.0f;
+  }
+}
+
+// The same with tokens in lanes: [row][piece][depth][LANES]; zeros past the row.
+INLINE void pack_lanes(float *to, const Head &h, int part, float factor) {
+  const float *from = h.qkv + part * h.channels + h.head * h.depth;
+  for (int row = 0; row < h.window; ++row)
+    for (int column = 0; column < h.window; column += LANES, to += h.depth * LANES) {
+      const int count = h.window - column < LANES ? h.window - column : LANES;
+      if (count < LANES) memset(to, 0, h.depth * LANES * sizeof(float));
+      const int64_t *place = h.place + row * h.window + column;
+      for (int lane = 0; lane < count; ++lane) {
+        const float *values = from + place[lane] * h.qkv_stride;
+        for (int i = 0; i < h.depth; ++i) to[i * LANES + lane] = values[i] * factor;
+      }
     }
-  }
 }
 
-// `depth` floats, in fours where they go.
-INLINE void copy_channels(float *RESTRICT to, const float *RESTRICT from, float factor, int depth) {
-  int i = 0;
-  for (; i + 4 <= depth; i += 4) {
-    float four[4];
-    for (int k = 0; k < 4; ++k) four[k] = from[i + k] * factor;
-    memcpy(to + i, four, sizeof four);
-  }
-  for (; i < depth; ++i) to[i] = from[i] * factor;
-}
-
-// The same, filled up to DEPTH with zeros.
-template <int DEPTH>
-INLINE void copy_padded(float *to, const float *from, int depth, float factor) {
-  for (int k = 0; k < DEPTH; k += LANES) store(to + k, splat(0.0f));
-  copy_channels(to, from, factor, depth);
-}
-
-template <int DEPTH>
-INLINE void clear_tokens(float *to, int tokens, int wide) {
-  memset(to + tokens * DEPTH, 0, (size_t)(wide - tokens) * DEPTH * sizeof(float));
-}
-
-// to ([channel][wide]) from [wide][DEPTH].
-template <int DEPTH>
-static void transpose_tokens(float *to, const float *from, int64_t wide, int depth) {
-  for (int64_t token = 0; token < wide; token += 4)
-    for (int i = 0; i < depth; ++i) {
-      float *column = to + i * wide + token;
-      for (int k = 0; k < 4; ++k) column[k] = from[(token + k) * DEPTH + i];
-    }
-}
-
-template <int DEPTH>
-static void pack_window(const AttentionArguments &s, const Window &at, const PackedWindow &to) {
-  const int tokens = (int)(s.window * s.window), wide = (int)s.padded_tokens;
-  const int depth = (int)(s.channels / s.heads);
-  locate_tokens(s, at, to);
-  for (int token = 0; token < tokens; ++token) {
-    const float *from = s.qkv + to.pixel[token] * 3 * s.channels + at.head * depth;
-    copy_padded<DEPTH>(to.q + token * DEPTH, from, depth, s.scale * LOG2_E);
-    copy_padded<DEPTH>(to.k + token * DEPTH, from + s.channels, depth, 1.0f);
-    copy_padded<DEPTH>(to.v + token * DEPTH, from + 2 * s.channels, depth, 1.0f);
-  }
-  for (float *part : {to.q, to.k, to.v}) clear_tokens<DEPTH>(part, tokens, wide);
-  transpose_tokens<DEPTH>(to.k_t, to.k, wide, depth);
-  if (to.v_t) transpose_tokens<DEPTH>(to.v_t, to.v, wide, depth);
-  if (!to.masked) return;
+// mask ([region][LANES]): what is added to the scores of a key of that region by lanes from
+// (row, column) on.
+INLINE void pack_mask(float *mask, const Regions &regions, int row, int column) {
   for (int region = 0; region < 4; ++region)
-    for (int token = 0; token < wide; ++token)
-      to.mask[region * wide + token] =
-          token >= tokens || to.region[token] == region ? 0.0f : -100.0f * LOG2_E;
+    for (int lane = 0; lane < LANES; ++lane)
+      mask[region * LANES + lane] =
+          regions.of(row, column + lane) == region ? 0.0f : BETWEEN_REGIONS * LOG2_E;
 }
 
-// Scores of the rows from `first` on, bias and mask added.
-template <int DEPTH>
-INLINE void score_rows(float *to, const AttentionArguments &s, const Window &at, const PackedWindow &p,
-                       int first) {
-  const int tokens = (int)(s.window * s.window);
-  const float *bias[ROWS], *mask[ROWS];
-  for (int r = 0; r < ROWS; ++r) {
-    const int row = first + r < tokens ? first + r : tokens - 1;  // rows past the window: any
-    bias[r] = s.bias + (at.head * tokens + row) * s.padded_tokens;
-    mask[r] = p.mask + (p.masked ? p.region[row] * s.padded_tokens : 0);
-  }
-  multiply_rows<DEPTH>(to, p.q + first * DEPTH, p.k_t, bias, p.masked ? mask : nullptr, s.padded_tokens,
-                       (int)(s.channels / s.heads), DEPTH);
-}
-
-// Scores become weights, still to be divided by `total`; gives log2 of what they are divided by in all.
-static NOINLINE float softmax_row(float *scores, int64_t wide, float *total) {
-  vf top = load(scores);
-  for (int64_t column = LANES; column < wide; column += LANES) top = maximum(top, load(scores + column));
-  const float highest = largest(top);
-  vf all = splat(0.0f);
-  for (int64_t column = 0; column < wide; column += LANES) {
-    const vf weight = exp2_of_nonpositive(load(scores + column) - splat(highest));
-    all += weight;
-    store(scores + column, weight);
-  }
-  *total = sum(all);
-  return highest + std::log2(*total);
-}
-
-// out ([COUNT][VECTORS * LANES]) = weights ([COUNT][wide]) times values ([token][VECTORS * LANES]).
-template <int VECTORS, int COUNT>
-static NOINLINE void weighted_values(float *out, const float *weights, const float *values,
-                                     int64_t tokens, int64_t wide) {
+// Scores of one vector of queries by COUNT keys of a row; gives their maximum with `highest`. `bias` is
+// the first key's, the next key's stands before it.
+template <int COUNT, bool MASKED>
+INLINE vf score_keys(float *to, const float *queries, const float *keys, const float *bias,
+                     const float *mask, int before_edge, int depth, vf highest) {
   const float *rows[COUNT];
-  unroll<COUNT>([&](int r) FLAT { rows[r] = weights + r * wide; });
-  vf sums[COUNT][VECTORS];
-  unroll<COUNT>([&](int r) FLAT {
-    unroll<VECTORS>([&](int k) FLAT { sums[r][k] = splat(0.0f); });
+  vf scores[COUNT];
+  unroll<COUNT>([&](int j) FLAT {
+    rows[j] = keys + j * depth;
+    scores[j] = load(bias - j);
+    if (MASKED) scores[j] += load(mask + (j >= before_edge ? LANES : 0));
   });
-  for (int64_t token = 0; token < tokens; ++token, values += VECTORS * LANES)
-    unroll<VECTORS>([&](int k) FLAT {
-      const vf value = load(values + k * LANES);
-      unroll<COUNT>([&](int r) FLAT { sums[r][k] += splat(rows[r][token]) * value; });
-    });
-  unroll<COUNT>([&](int r) FLAT {
-    unroll<VECTORS>([&](int k) FLAT { store(out + (r * VECTORS + k) * LANES, sums[r][k]); });
+  for (int i = 0; i < depth; ++i) {
+    const vf query = load(queries + i * LANES);
+    unroll<COUNT>([&](int j) FLAT { scores[j] += splat(rows[j][i]) * query; });
+  }
+  unroll<COUNT>([&](int j) FLAT {
+    highest = maximum(highest, scores[j]);
+    store(to + j * LANES, scores[j]);
   });
+  return highest;
 }
 
-// The rows of a block: those that are held in registers, as often as needed.
-template <int VECTORS>
-INLINE void weighted_rows(float *out, const float *weights, const float *values, int64_t tokens,
-                          int64_t wide) {
-  const int COUNT = VECTORS <= 2 ? ROWS : ROWS / 2;
-  for (int r = 0; r < ROWS; r += COUNT)
-    weighted_values<VECTORS, COUNT>(out + r * VECTORS * LANES, weights + r * wide, values, tokens, wide);
-}
-
-// VECTORS: vectors that hold one head's channels.
-template <int VECTORS>
-static void attention_forward(const AttentionArguments &s, int64_t task) {
-  const int DEPTH = VECTORS * LANES;
-  const Window at = attention_window(s, task / s.heads, task % s.heads);
-  const int tokens = (int)(s.window * s.window);
-  const int depth = (int)(s.channels / s.heads);
-  const int wide = (int)s.padded_tokens;
-
-  PackedWindow p;
-  p.masked = s.shift && (at.last_row || at.last_column);
-  p.q = thread_scratch((size_t)wide * (3 * DEPTH + depth + ROWS + 7));
-  p.k = p.q + (size_t)wide * DEPTH;
-  p.v = p.k + (size_t)wide * DEPTH;
-  p.k_t = p.v + (size_t)wide * DEPTH;
-  p.v_t = nullptr;
-  float *weights = p.k_t + (size_t)wide * depth;
-  p.mask = weights + (size_t)wide * ROWS;
-  p.pixel = (int64_t *)(p.mask + (size_t)wide * 4);
-  p.region = (int *)(p.pixel + wide);
-  pack_window<DEPTH>(s, at, p);
-
-  for (int first = 0; first < tokens; first += ROWS) {
-    float out[ROWS * DEPTH], total[ROWS], log_sum[ROWS];
-    score_rows<DEPTH>(weights, s, at, p, first);
-    for (int r = 0; r < ROWS; ++r) log_sum[r] = softmax_row(weights + r * wide, wide, &total[r]);
-    weighted_rows<VECTORS>(out, weights, p.v, tokens, wide);
-    for (int r = 0; r < ROWS && first + r < tokens; ++r) {
-      const int64_t pixel = p.pixel[first + r];
-      float *to = s.out + pixel * s.channels + at.head * depth;
-      copy_channels(to, out + r * DEPTH, 1.0f / total[r], depth);
-      if (s.log_sums) s.log_sums[pixel * s.heads + at.head] = log_sum[r];
-    }
+// Scores ([token][LANES]) of a vector of queries by all keys of the window; gives their maximum.
+template <bool MASKED>
+static NOINLINE vf score_window(float *to, const float *queries, const float *keys, const float *table,
+                                const Head &h, int row, int column) {
+  const int window = h.window, depth = h.depth, span = 2 * window - 1;
+  float mask[4 * LANES];
+  if (MASKED) pack_mask(mask, h.regions, row, column);
+  vf highest = splat(-1e30f);
+  for (int y = 0; y < window; ++y) {
+    const float *bias = table + (row - y + window - 1) * span + column + window - 1;
+    const float *row_mask = mask + h.regions.of(y, -1) * LANES;
+    int x = 0;
+    for (; x + KEYS <= window; x += KEYS, keys += KEYS * depth, to += KEYS * LANES)
+      highest = score_keys<KEYS, MASKED>(to, queries, keys, bias - x, row_mask,
+                                         h.regions.first_column - x, depth, highest);
+    for (; x < window; ++x, keys += depth, to += LANES)
+      highest = score_keys<1, MASKED>(to, queries, keys, bias - x, row_mask, h.regions.first_column - x,
+                                      depth, highest);
   }
+  return highest;
 }
 
-// to ([channel][token]) = sum over rows of values ([row][DEPTH]) times weights ([row][token]).
-template <int DEPTH>
-static NOINLINE void gather_by_column(float *to, const float *weights, const float *values, int rows,
-                             int64_t wide, int depth) {
-  for (int column = 0; column < wide; column += LANES * COLUMNS)
-    for (int i = 0; i < depth; i += CHANNELS) {  // values are 0 past depth
-      const float *value_row = values + i, *weight_row = weights + column;
-      vf sums[CHANNELS][COLUMNS];
-      unroll<CHANNELS>([&](int k) FLAT {
-        unroll<COLUMNS>([&](int c) FLAT { sums[k][c] = splat(0.0f); });
-      });
-      for (int row = 0; row < rows; ++row, value_row += DEPTH, weight_row += wide) {
-        const vf left = load(weight_row), right = load(weight_row + (COLUMNS - 1) * LANES);
-        unroll<CHANNELS>([&](int k) FLAT {
-          const vf value = splat(value_row[k]);
-          sums[k][0] += value * left;
-          if (COLUMNS > 1) sums[k][COLUMNS - 1] += value * right;
-        });
+// out ([COUNT][LANES]) = sum over tokens of weights times values ([token][stride]), from scores the
+// first time, when the weights take their place; gives the sum of the weights.
+template <int COUNT, bool FIRST>
+static NOINLINE vf weigh_values(float *out, float *scores, const float *values, int stride, int tokens,
+                                vf highest) {
+  vf sums[COUNT], total = splat(0.0f);
+  unroll<COUNT>([&](int i) FLAT { sums[i] = splat(0.0f); });
+  for (int token = 0; token < tokens; ++token, values += stride, scores += LANES) {
+    vf weight = load(scores);
+    if (FIRST) {
+      weight = exp2_of_nonpositive(weight - highest);
+      total += weight;
+      if (COUNT == SUMS) store(scores, weight);
+    }
+    unroll<COUNT>([&](int i) FLAT { sums[i] += splat(values[i]) * weight; });
+  }
+  unroll<COUNT>([&](int i) FLAT { store(out + i * LANES, sums[i]); });
+  return total;
+}
+
+template <bool FIRST>
+INLINE vf weigh_part(float *out, float *scores, const float *values, int stride, int tokens, vf highest,
+                     int count) {
+  if (count >= SUMS) return weigh_values<SUMS, FIRST>(out, scores, values, stride, tokens, highest);
+  if (count == 12) return weigh_values<12, FIRST>(out, scores, values, stride, tokens, highest);
+  if (count == 8) return weigh_values<8, FIRST>(out, scores, values, stride, tokens, highest);
+  return weigh_values<4, FIRST>(out, scores, values, stride, tokens, highest);
+}
+
+INLINE int64_t attend_floats(int window, int depth) {
+  const int64_t tokens = (int64_t)window * window;
+  return lanes_of(window) * depth + tokens * (depth + fours(depth) + LANES) + fours(depth) * LANES +
+         5 * LANES;
+}
+
+// One head of one window. Results go to `out`, `out_stride` floats at a place; `log_sums`, unless null,
+// takes log2 of the softmax's denominators, `heads` floats at a place.
+static void attend(const Head &h, const float *table, float scale, Scratch scratch, float *out,
+                   int64_t out_stride, float *log_sums, int64_t heads) {
+  const int window = h.window, depth = h.depth, tokens = window * window, padded = fours(depth);
+  float *queries = scratch.take(lanes_of(window) * depth);
+  float *keys = scratch.take(tokens * depth), *values = scratch.take(tokens * padded);
+  float *scores = scratch.take(tokens * LANES), *sums = scratch.take(padded * LANES);
+  pack_lanes(queries, h, 0, scale * LOG2_E);
+  pack_tokens(keys, depth, h, 1, 1.0f);
+  pack_tokens(values, padded, h, 2, 1.0f);
+  for (int row = 0; row < window; ++row)
+    for (int column = 0; column < window; column += LANES, queries += depth * LANES) {
+      const vf highest = h.regions.any
+                             ? score_window<true>(scores, queries, keys, table, h, row, column)
+                             : score_window<false>(scores, queries, keys, table, h, row, column);
+      const vf total = weigh_part<true>(sums, scores, values, padded, tokens, highest, padded);
+      for (int first = SUMS; first < padded; first += SUMS)
+        weigh_part<false>(sums + first * LANES, scores, values + first, padded, tokens, highest,
+                          padded - first);
+      const vf factor = 1.0f / total;
+      for (int i = 0; i < depth; ++i) store(sums + i * LANES, load(sums + i * LANES) * factor);
+      const int64_t *place = h.place + row * window + column;
+      for (int lane = 0; lane < LANES && column + lane < window; ++lane) {
+        float *to = out + place[lane] * out_stride + h.head * depth;
+        for (int i = 0; i < depth; ++i) to[i] = sums[i * LANES + lane];
       }
-      unroll<CHANNELS>([&](int k) FLAT {
-        unroll<COLUMNS>([&](int c) FLAT {
-          store(to + (i + k) * wide + column + c * LANES, sums[k][c]);
-        });
-      });
+      if (!log_sums) continue;
+      alignas(64) float peaks[LANES], totals[LANES];
+      store(peaks, highest);
+      store(totals, total);
+      for (int lane = 0; lane < LANES && column + lane < window; ++lane)
+        log_sums[place[lane] * heads + h.head] = peaks[lane] + std::log2(totals[lane]);
     }
 }
 
-// Scores become weights; their gradients become those of the scores, which are also added to the bias's.
-static NOINLINE void softmax_row_backward(float *scores, float *grads, float *grad_bias, int64_t wide,
-                                          float log_sum, float inner) {
-  for (int64_t column = 0; column < wide; column += LANES) {
-    const vf weight = exp2_of_nonpositive(load(scores + column) - splat(log_sum));
-    const vf grad = weight * (load(grads + column) - splat(inner));
-    store(scores + column, weight);
-    store(grads + column, grad);
-    store(grad_bias + column, load(grad_bias + column) + grad);
-  }
-}
-
-// Gradients of one head's windows `part`, `part + parts`, …. The probabilities P are recomputed from
-// the kept log-sums; with dP = dO Vᵀ and dS = P (dP − dO·O): dQ = dS K, dK = dSᵀ Q, dV = Pᵀ dO, and the
-// bias takes the sum of dS over the windows, here those of the part.
-template <int VECTORS>
-static void attention_backward(const AttentionArguments &s, int64_t task) {
-  const int DEPTH = VECTORS * LANES;
-  const int64_t windows = s.batch * (s.height / s.window) * (s.width / s.window);
-  const int64_t head = task / s.parts, part = task % s.parts;
-  const int tokens = (int)(s.window * s.window), wide = (int)s.padded_tokens;
-  const int depth = (int)(s.channels / s.heads);
-  const int tall = (tokens + ROWS - 1) / ROWS * ROWS;
-
-  PackedWindow p;
-  p.q = thread_scratch((size_t)wide * (6 * DEPTH + 2 * depth + 8 + 2 * tall) + 2 * tall);
-  p.k = p.q + (size_t)wide * DEPTH;
-  p.v = p.k + (size_t)wide * DEPTH;
-  float *grad_out = p.v + (size_t)wide * DEPTH;      // [token][DEPTH]
-  float *grad_k_t = grad_out + (size_t)wide * DEPTH;  // [DEPTH][token]
-  float *grad_v_t = grad_k_t + (size_t)wide * DEPTH;
-  p.k_t = grad_v_t + (size_t)wide * DEPTH;
-  p.v_t = p.k_t + (size_t)wide * depth;
-  p.mask = p.v_t + (size_t)wide * depth;
-  p.pixel = (int64_t *)(p.mask + (size_t)wide * 4);
-  p.region = (int *)(p.pixel + wide);
-  float *weights = (float *)(p.region + wide);       // P, [row][token]
-  float *grad_scores = weights + (size_t)wide * tall;  // dS, [row][token]
-  float *log_sums = grad_scores + (size_t)wide * tall;
-  float *inner = log_sums + tall;                    // dO·O of every row
-  float *zeros = inner + tall;                       // (wide)
-  memset(zeros, 0, wide * sizeof(float));
-
-  float *grad_bias = s.grad_bias + task * tokens * wide;
-  memset(grad_bias, 0, (size_t)tokens * wide * sizeof(float));
-
-  for (int64_t window = part; window < windows; window += s.parts) {
-    const Window at = attention_window(s, window, head);
-    p.masked = s.shift && (at.last_row || at.last_column);
-    pack_window<DEPTH>(s, at, p);
-    for (int token = 0; token < tokens; ++token) {
-      const int64_t pixel = p.pixel[token];
-      const float *out = s.out + pixel * s.channels + head * depth;
-      const float *grad = s.grad_out + pixel * s.channels + head * depth;
-      copy_padded<DEPTH>(grad_out + token * DEPTH, grad, depth, 1.0f);
-      log_sums[token] = s.log_sums[pixel * s.heads + head];
-      inner[token] = 0.0f;
-      for (int i = 0; i < depth; ++i) inner[token] += out[i] * grad[i];
-    }
-
-    clear_tokens<DEPTH>(grad_out, tokens, wide);
-
-    for (int first = 0; first < tokens; first += ROWS) {
-      float *weight_rows = weights + first * wide, *grad_rows = grad_scores + first * wide;
-      const float *nothing[ROWS];
-      for (int r = 0; r < ROWS; ++r) nothing[r] = zeros;
-      score_rows<DEPTH>(weight_rows, s, at, p, first);
-      multiply_rows<DEPTH>(grad_rows, grad_out + first * DEPTH, p.v_t, nothing, nullptr, wide, depth,
-                           DEPTH);
-      const int rows = tokens - first < ROWS ? tokens - first : ROWS;
-      for (int r = 0; r < rows; ++r)
-        softmax_row_backward(weight_rows + r * wide, grad_rows + r * wide,
-                             grad_bias + (int64_t)(first + r) * wide, wide, log_sums[first + r],
-                             inner[first + r]);
-      float grad_q[ROWS * DEPTH];
-      weighted_rows<VECTORS>(grad_q, grad_rows, p.k, tokens, wide);
-      for (int r = 0; r < rows; ++r)
-        copy_channels(s.grad_qkv + p.pixel[first + r] * 3 * s.channels + head * depth,
-                      grad_q + r * DEPTH, s.scale, depth);
-    }
-
-    gather_by_column<DEPTH>(grad_k_t, grad_scores, p.q, tokens, wide, depth);
-    gather_by_column<DEPTH>(grad_v_t, weights, grad_out, tokens, wide, depth);
-    for (int token = 0; token < tokens; ++token) {
-      float *to = s.grad_qkv + p.pixel[token] * 3 * s.channels + head * depth;
-      for (int i = 0; i < depth; ++i) {
-        to[s.channels + i] = grad_k_t[i * wide + token] * (1.0f / LOG2_E);
-        to[2 * s.channels + i] = grad_v_t[i * wide + token];
-      }
-    }
-  }
+INLINE Head head_of(const AttentionArguments &s, const int64_t *place, const Window &at, int64_t head) {
+  Head h;
+  h.window = (int)s.window;
+  h.depth = (int)(s.channels / s.heads);
+  h.head = (int)head;
+  h.channels = s.channels;
+  h.place = place;
+  h.qkv = s.qkv;
+  h.qkv_stride = 3 * s.channels;
+  h.regions = regions_of(at, (int)s.window, (int)s.shift);
+  return h;
 }
 
 static void run_attention_forward(const void *context, int64_t task) {
   const AttentionArguments &s = *(const AttentionArguments *)context;
-  switch ((s.channels / s.heads + LANES - 1) / LANES) {
-    case 1: return attention_forward<1>(s, task);
-    case 2: return attention_forward<2>(s, task);
-    case 3: return attention_forward<3>(s, task);
-    default: return attention_forward<4>(s, task);
+  const int window = (int)s.window;
+  const Window at = window_at(task / s.heads, s.height / window, s.width / window);
+  const Head shape = head_of(s, nullptr, at, task % s.heads);
+  Scratch scratch(2 * vectors(window * window) + attend_floats(window, shape.depth));
+  int64_t *place = (int64_t *)scratch.take(2 * window * window);
+  locate_tokens(place, at, s.height, s.width, window, (int)s.shift);
+  const Head h = head_of(s, place, at, task % s.heads);
+  attend(h, s.tables + h.head * table_floats(window), s.scale, scratch, s.out, s.channels, s.log_sums,
+         s.heads);
+}
+
+// Operands of the backward pass of one window and head, packed.
+struct Packed {
+  float *queries;      // [token][depth], times scale and log2(e)
+  float *grad_out;     // [token][depth]
+  float *keys_t, *values_t;            // [row][piece][depth][LANES]
+  float *grad_keys_t, *grad_values_t;  // likewise
+  float *keys;         // [token of whole pieces][depth in whole vectors]
+  float *log_sums, *inner;  // (token); inner: dO·O
+  float *masks;        // [row][piece][region][LANES], of border windows
+  float *grad_scores;  // [query][token of whole pieces]
+  float *table, *grad_table;  // of the head, from its end
+};
+
+// COUNT queries, one below the other from (row, column) on, by all keys. The probabilities P are
+// recomputed from the kept log-sums; with dP = dO Vᵀ and dS = P (dP − dO·O), which is kept for dQ:
+// dK = dSᵀ Q, dV = Pᵀ dO, and the table takes dS.
+template <int COUNT>
+static NOINLINE void differentiate_keys(const Packed &p, const Head &h, int row, int column) {
+  const int window = h.window, depth = h.depth, span = 2 * window - 1;
+  const int64_t wide = lanes_of(window);
+  const float *query[COUNT], *grad_out[COUNT];
+  float highest[COUNT], inner[COUNT];
+  for (int j = 0; j < COUNT; ++j) {
+    const int token = (row + j) * window + column;
+    query[j] = p.queries + token * depth;
+    grad_out[j] = p.grad_out + token * depth;
+    highest[j] = p.log_sums[token];
+    inner[j] = p.inner[token];
+  }
+  int64_t vector = 0;
+  for (int y = 0; y < window; ++y)
+    for (int x = 0; x < window; x += LANES, ++vector) {
+      const int64_t at = vector * depth * LANES;
+      const int count = window - x < LANES ? window - x : LANES;
+      const int64_t entry = (y - row + window - 1) * span + x - column + window - 1;
+      vf weight[COUNT], grad[COUNT];
+      unroll<COUNT>([&](int j) FLAT {
+        weight[j] = load(p.table + entry - j * span);
+        grad[j] = splat(0.0f);
+      });
+      if (h.regions.any)
+        unroll<COUNT>([&](int j) FLAT {
+          weight[j] += load(p.masks + (vector * 4 + h.regions.of(row + j, column)) * LANES);
+        });
+      const float *keys = p.keys_t + at, *values = p.values_t + at;
+      for (int i = 0; i < depth; ++i) {
+        const vf key = load(keys + i * LANES), value = load(values + i * LANES);
+        unroll<COUNT>([&](int j) FLAT {
+          weight[j] += splat(query[j][i]) * key;
+          grad[j] += splat(grad_out[j][i]) * value;
+        });
+      }
+      unroll<COUNT>([&](int j) FLAT {
+        weight[j] = keep_lanes(exp2_of_nonpositive(weight[j] - splat(highest[j])), count, 0.0f);
+        grad[j] = weight[j] * (grad[j] - splat(inner[j]));
+        store(p.grad_scores + j * wide + vector * LANES, grad[j]);
+        float *grad_bias = p.grad_table + entry - j * span;
+        store(grad_bias, load(grad_bias) + grad[j]);
+      });
+      float *grad_keys = p.grad_keys_t + at, *grad_values = p.grad_values_t + at;
+      for (int i = 0; i < depth; ++i) {
+        vf key = load(grad_keys + i * LANES), value = load(grad_values + i * LANES);
+        unroll<COUNT>([&](int j) FLAT {
+          key += splat(query[j][i]) * grad[j];
+          value += splat(grad_out[j][i]) * weight[j];
+        });
+        store(grad_keys + i * LANES, key);
+        store(grad_values + i * LANES, value);
+      }
+    }
+}
+
+// dQ = dS K for COUNT queries: out ([COUNT][vector]) of one vector of channels.
+template <int COUNT>
+static NOINLINE void differentiate_queries(float *out, const float *grad_scores, int64_t wide,
+                                           const float *keys, int64_t stride) {
+  const float *rows[COUNT];
+  vf sums[COUNT];
+  unroll<COUNT>([&](int j) FLAT {
+    rows[j] = grad_scores + j * wide;
+    sums[j] = splat(0.0f);
+  });
+  for (int64_t token = 0; token < wide; ++token, keys += stride) {
+    const vf key = load(keys);
+    unroll<COUNT>([&](int j) FLAT { sums[j] += splat(rows[j][token]) * key; });
+  }
+  unroll<COUNT>([&](int j) FLAT { store(out + j * LANES, sums[j]); });
+}
+
+template <int COUNT>
+INLINE void differentiate(const AttentionArguments &s, const Packed &p, const Head &h, int row,
+                          int column) {
+  const int64_t wide = lanes_of(h.window);
+  differentiate_keys<COUNT>(p, h, row, column);
+  for (int first = 0; first < h.depth; first += LANES) {
+    alignas(64) float grads[COUNT * LANES];
+    differentiate_queries<COUNT>(grads, p.grad_scores, wide, p.keys + first, vectors(h.depth));
+    for (int j = 0; j < COUNT; ++j) {
+      const int64_t place = h.place[(row + j) * h.window + column];
+      float *to = s.grad_qkv + place * h.qkv_stride + h.head * h.depth + first;
+      for (int i = 0; i < LANES && first + i < h.depth; ++i) to[i] = grads[j * LANES + i] * s.scale;
+    }
   }
 }
 
+// Gradients of one head's windows `part`, `part + parts`, …
 static void run_attention_backward(const void *context, int64_t task) {
   const AttentionArguments &s = *(const AttentionArguments *)context;
-  switch ((s.channels / s.heads + LANES - 1) / LANES) {
-    case 1: return attention_backward<1>(s, task);
-    case 2: return attention_backward<2>(s, task);
-    case 3: return attention_backward<3>(s, task);
-    default: return attention_backward<4>(s, task);
+  const int window = (int)s.window, tokens = window * window, depth = (int)(s.channels / s.heads);
+  const int64_t rows = s.height / window, columns = s.width / window;
+  const int64_t head = task / s.parts, part = task % s.parts;
+  const int64_t wide = lanes_of(window), entries = table_floats(window) - LANES;
+  const int pieces = pieces_of(window);
+
+  Scratch scratch(2 * vectors(tokens) + 2 * vectors(tokens * depth) + 4 * wide * depth +
+                  wide * vectors(depth) + 2 * vectors(tokens) + (4 + QUERIES) * wide +
+                  2 * vectors(table_floats(window)));
+  int64_t *place = (int64_t *)scratch.take(2 * tokens);
+  Packed p;
+  p.queries = scratch.take(tokens * depth);
+  p.grad_out = scratch.take(tokens * depth);
+  p.keys_t = scratch.take(wide * depth);
+  p.values_t = scratch.take(wide * depth);
+  p.grad_keys_t = scratch.take(wide * depth);
+  p.grad_values_t = scratch.take(wide * depth);
+  p.keys = scratch.take(wide * vectors(depth));
+  p.log_sums = scratch.take(tokens);
+  p.inner = scratch.take(tokens);
+  p.masks = scratch.take(4 * wide);
+  p.grad_scores = scratch.take(QUERIES * wide);
+  p.table = scratch.take(table_floats(window));
+  p.grad_table = scratch.take(table_floats(window));
+  const float *table = s.tables + head * table_floats(window);
+  memset(p.table, 0, table_floats(window) * sizeof(float));
+  memset(p.grad_table, 0, table_floats(window) * sizeof(float));
+  for (int64_t i = 0; i < entries; ++i) p.table[i] = table[entries - 1 - i];
+
+  for (int64_t number = part; number < s.batch * rows * columns; number += s.parts) {
+    const Window at = window_at(number, rows, columns);
+    locate_tokens(place, at, s.height, s.width, window, (int)s.shift);
+    const Head h = head_of(s, place, at, head);
+    pack_tokens(p.queries, depth, h, 0, s.scale * LOG2_E);
+    pack_lanes(p.keys_t, h, 1, 1.0f);
+    pack_lanes(p.values_t, h, 2, 1.0f);
+    memset(p.grad_keys_t, 0, wide * depth * sizeof(float));
+    memset(p.grad_values_t, 0, wide * depth * sizeof(float));
+    memset(p.keys, 0, wide * vectors(depth) * sizeof(float));
+    for (int token = 0; token < tokens; ++token) {
+      const int64_t first = place[token] * s.channels + head * depth;
+      const float *key = s.qkv + place[token] * h.qkv_stride + s.channels + head * depth;
+      const int lane = token / window * pieces * LANES + token % window;
+      memcpy(p.keys + lane * vectors(depth), key, depth * sizeof(float));
+      p.log_sums[token] = s.log_sums[place[token] * s.heads + head];
+      p.inner[token] = 0.0f;
+      for (int i = 0; i < depth; ++i) {
+        p.grad_out[token * depth + i] = s.grad_out[first + i];
+        p.inner[token] += s.out[first + i] * s.grad_out[first + i];
+      }
+    }
+    for (int y = 0; h.regions.any && y < window; ++y)
+      for (int piece = 0; piece < pieces; ++piece)
+        pack_mask(p.masks + (y * pieces + piece) * 4 * LANES, h.regions, y, piece * LANES);
+    int row = 0;
+    for (; row + QUERIES <= window; row += QUERIES)
+      for (int column = 0; column < window; ++column) differentiate<QUERIES>(s, p, h, row, column);
+    for (; row < window; ++row)
+      for (int column = 0; column < window; ++column) differentiate<1>(s, p, h, row, column);
+
+    for (int token = 0; token < tokens; ++token) {
+      float *to = s.grad_qkv + place[token] * h.qkv_stride + head * depth;
+      const int column = token % window;
+      const int64_t vector = token / window * pieces + column / LANES;
+      const int64_t from = vector * depth * LANES + column % LANES;
+      for (int i = 0; i < depth; ++i) {
+        to[s.channels + i] = p.grad_keys_t[from + i * LANES] * (1.0f / LOG2_E);
+        to[2 * s.channels + i] = p.grad_values_t[from + i * LANES];
+      }
+    }
   }
+  float *grad_table = s.grad_table + task * entries;
+  for (int64_t i = 0; i < entries; ++i) grad_table[i] = p.grad_table[entries - 1 - i];
 }

@@ -31,91 +31,9 @@
 static const int LANES = 16;        // channels in a vector
 static const int CHUNK = 32;        // tokens between two kept states
 static const int MAX_STATES = 64;
-static const int TOKEN_MULTIPLE = 64;  // tokens of a window, padded, are a whole number of tiles
-static const int MAX_HEAD_DIM = 64;
-static const int DENSE_BLOCK = 64;     // tokens of a task
-static const int ROUTE_BLOCK = 256;    // tokens of a task
-
-// The same source for every instruction set; the best one that the processor has is taken at run
-// time. Other compilers and processors use the baseline, which is NEON on 64-bit ARM.
-#if (defined(__x86_64__) || defined(__i386__)) && (defined(__GNUC__) || defined(__clang__))
-#define X86_DISPATCH 1
-#endif
-
-// Registers of the set, for the size of tiles (SSE and NEON would need four for a vector).
-#define VECTOR_REGISTERS 8
-namespace baseline {
-#include "simd.h"
-#include "tiles.h"
-#include "scan.h"
-#include "attention.h"
-#include "dense.h"
-#include "route.h"
-}
-
-#ifdef X86_DISPATCH
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx2,fma")
-#endif
-#undef VECTOR_REGISTERS
-#define VECTOR_REGISTERS 16
-namespace avx2 {
-#include "simd.h"
-#include "tiles.h"
-#include "scan.h"
-#include "attention.h"
-#include "dense.h"
-#include "route.h"
-}
-#if defined(__clang__)
-#pragma clang attribute pop
-#pragma clang attribute push(__attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma"))), \
-                             apply_to = function)
-#else
-#pragma GCC pop_options
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma,prefer-vector-width=512")
-#endif
-#undef VECTOR_REGISTERS
-#define VECTOR_REGISTERS 32
-namespace avx512 {
-#include "simd.h"
-#include "tiles.h"
-#include "scan.h"
-#include "attention.h"
-#include "dense.h"
-#include "route.h"
-}
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
-#endif
-
-enum InstructionSet { BASELINE = 0, AVX2 = 1, AVX512 = 2 };
-
-static InstructionSet best_instruction_set() {
-#ifdef X86_DISPATCH
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
-    return AVX512;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return AVX2;
-#endif
-  return BASELINE;
-}
-
-static InstructionSet chosen = best_instruction_set();
-
-#ifdef X86_DISPATCH
-#define KERNEL(name) (chosen == AVX512 ? avx512::name : chosen == AVX2 ? avx2::name : baseline::name)
-#else
-#define KERNEL(name) (baseline::name)
-#endif
+static const int SEGMENT = 1024;    // tokens of a task of the scan, whole chunks
+static const int BLOCK = 64;        // tokens that pass through linear layers together, whole tiles
+static const int ROUTE_BLOCK = 256; // tokens of a task of the routing
 
 // Tasks are handed out in turn. Threads come from the OpenMP runtime that torch has loaded, if
 // Python found it (`parallel`, libgomp's GOMP_parallel): a second pool beside torch's would compete
@@ -154,11 +72,87 @@ static void run_tasks(Task task, const void *context, int64_t count, int threads
   }
 }
 
+// Segments of blocks of channels: a task may wait for tasks with lower numbers, which have been taken.
+static void run_scan(Task task, ScanArguments s, int32_t threads, Parallel parallel) {
+  const int64_t blocks = s.batch * s.groups * ((s.channels / s.groups + LANES - 1) / LANES);
+  std::vector<float> carry(blocks * s.d_state * LANES);
+  std::vector<std::atomic<int64_t>> progress(blocks);
+  for (auto &done : progress) done.store(0);
+  s.carry = carry.data();
+  s.progress = progress.data();
+  run_tasks(task, &s, blocks * ((s.length + SEGMENT - 1) / SEGMENT), threads, parallel);
+}
+
+// The same source for every instruction set; the best one that the processor has is taken at run
+// time. Other compilers and processors use the baseline, which is NEON on 64-bit ARM.
+#if (defined(__x86_64__) || defined(__i386__)) && (defined(__GNUC__) || defined(__clang__))
+#define X86_DISPATCH 1
+#endif
+
+// Registers of the set, for the size of tiles (SSE and NEON would need four for a vector).
+#define VECTOR_REGISTERS 8
+namespace baseline {
+#include "kernels.h"
+}
+
+#ifdef X86_DISPATCH
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#endif
+#undef VECTOR_REGISTERS
+#define VECTOR_REGISTERS 16
+namespace avx2 {
+#include "kernels.h"
+}
+#if defined(__clang__)
+#pragma clang attribute pop
+#pragma clang attribute push(__attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma"))), \
+                             apply_to = function)
+#else
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma,prefer-vector-width=512")
+#endif
+#undef VECTOR_REGISTERS
+#define VECTOR_REGISTERS 32
+namespace avx512 {
+#include "kernels.h"
+}
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#endif
+
+enum InstructionSet { BASELINE = 0, AVX2 = 1, AVX512 = 2 };
+
+static InstructionSet best_instruction_set() {
+#ifdef X86_DISPATCH
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
+    return AVX512;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return AVX2;
+#endif
+  return BASELINE;
+}
+
+static InstructionSet chosen = best_instruction_set();
+
+#ifdef X86_DISPATCH
+#define KERNEL(name) (chosen == AVX512 ? avx512::name : chosen == AVX2 ? avx2::name : baseline::name)
+#else
+#define KERNEL(name) (baseline::name)
+#endif
+
 EXPORT int32_t mambair_lanes() { return LANES; }
 EXPORT int32_t mambair_chunk() { return CHUNK; }
 EXPORT int32_t mambair_max_states() { return MAX_STATES; }
-EXPORT int32_t mambair_token_multiple() { return TOKEN_MULTIPLE; }
-EXPORT int32_t mambair_max_head_dim() { return MAX_HEAD_DIM; }
+EXPORT int32_t mambair_max_kernel() { return baseline::MAX_KERNEL; }
 EXPORT int32_t mambair_instruction_set() { return chosen; }
 
 // For tests: a lower set than the best one; returns the one in force.
@@ -168,28 +162,50 @@ EXPORT int32_t mambair_use_instruction_set(int32_t wanted) {
 }
 
 EXPORT void mambair_scan_forward(const ScanArguments *s, int32_t threads, Parallel parallel) {
-  int64_t blocks = s->groups * ((s->channels / s->groups + LANES - 1) / LANES);
-  run_tasks(KERNEL(run_scan_forward), s, s->batch * blocks, threads, parallel);
+  run_scan(KERNEL(run_scan_forward), *s, threads, parallel);
 }
 
 EXPORT void mambair_scan_backward(const ScanArguments *s, int32_t threads, Parallel parallel) {
-  int64_t blocks = s->groups * ((s->channels / s->groups + LANES - 1) / LANES);
-  run_tasks(KERNEL(run_scan_backward), s, s->batch * blocks, threads, parallel);
+  run_scan(KERNEL(run_scan_backward), *s, threads, parallel);
 }
 
-EXPORT void mambair_attention_forward(const AttentionArguments *s, int32_t threads,
+static std::vector<float> packed_tables(const AttentionArguments &s) {
+  std::vector<float> tables(s.heads * baseline::table_floats((int)s.window));
+  baseline::pack_tables(tables.data(), s.table, s.window, s.heads);
+  return tables;
+}
+
+EXPORT void mambair_attention_forward(const AttentionArguments *given, int32_t threads,
                                       Parallel parallel) {
-  int64_t windows = s->batch * (s->height / s->window) * (s->width / s->window);
-  run_tasks(KERNEL(run_attention_forward), s, windows * s->heads, threads, parallel, s->heads);
+  AttentionArguments s = *given;
+  const std::vector<float> tables = packed_tables(s);
+  s.tables = tables.data();
+  const int64_t windows = s.batch * (s.height / s.window) * (s.width / s.window);
+  run_tasks(KERNEL(run_attention_forward), &s, windows * s.heads, threads, parallel, s.heads);
 }
 
-EXPORT void mambair_attention_backward(const AttentionArguments *s, int32_t threads,
+EXPORT void mambair_attention_backward(const AttentionArguments *given, int32_t threads,
                                        Parallel parallel) {
-  run_tasks(KERNEL(run_attention_backward), s, s->heads * s->parts, threads, parallel);
+  AttentionArguments s = *given;
+  const std::vector<float> tables = packed_tables(s);
+  s.tables = tables.data();
+  run_tasks(KERNEL(run_attention_backward), &s, s.heads * s.parts, threads, parallel);
 }
 
-EXPORT void mambair_dense(const DenseArguments *s, int32_t threads, Parallel parallel) {
-  run_tasks(KERNEL(run_dense), s, (s->tokens + DENSE_BLOCK - 1) / DENSE_BLOCK, threads, parallel);
+EXPORT void mambair_dense(const DenseArguments *given, int32_t threads, Parallel parallel) {
+  DenseArguments s = *given;
+  std::vector<float> packed(baseline::dense_floats(s));
+  s.packed = packed.data();
+  KERNEL(pack_dense)(s);
+  run_tasks(KERNEL(run_dense), &s, (s.tokens + BLOCK - 1) / BLOCK, threads, parallel);
+}
+
+EXPORT int64_t mambair_block_floats(const BlockArguments *s) {
+  return KERNEL(block_floats)(*s);
+}
+
+EXPORT void mambair_block(const BlockArguments *s, int32_t threads, Parallel parallel) {
+  KERNEL(run_block)(*s, threads, parallel);
 }
 
 EXPORT void mambair_route(const RouteArguments *s, int32_t threads, Parallel parallel) {

@@ -1,11 +1,14 @@
 // The selective scan: 16 channels in the lanes of a vector, their states in registers, one token after
-// the other. Tasks are (batch element, block of 16 channels of one group); they share nothing, so the
-// result does not depend on the number of threads.
+// the other. Tasks are segments of tokens of a block of 16 channels of one group and batch element. A
+// segment goes on where the one before it stopped, which is a task with a lower number, so that any
+// number of threads shares any number of blocks, and the result does not depend on it.
 
 struct ScanBlock {
   int64_t batch, index, group;
   int64_t first;  // channel
   int count;      // channels
+  int64_t number;    // among all blocks of the batch
+  int64_t segment;   // in the order of the tasks
 };
 
 INLINE int64_t blocks_per_group(const ScanArguments &s) {
@@ -16,6 +19,8 @@ INLINE ScanBlock scan_block(const ScanArguments &s, int64_t task) {
   int64_t per_group = blocks_per_group(s), blocks = s.groups * per_group;
   int64_t width = s.channels / s.groups;
   ScanBlock b;
+  b.segment = task / (s.batch * blocks);
+  b.number = task = task % (s.batch * blocks);
   b.batch = task / blocks;
   b.index = task % blocks;
   b.group = b.index / per_group;
@@ -32,6 +37,14 @@ INLINE void load_decay(const ScanArguments &s, const ScanBlock &b, int d_state, 
   for (int n = 0; n < d_state; ++n) decay[n] = load_part(A + n * width, b.count) * LOG2_E;
 }
 
+// Waits for the segment before, whose end is in `carry`; passes on that this one is done.
+INLINE void await_segment(const ScanArguments &s, const ScanBlock &b) {
+  while (s.progress[b.number].load(std::memory_order_acquire) < b.segment) std::this_thread::yield();
+}
+INLINE void finish_segment(const ScanArguments &s, const ScanBlock &b) {
+  s.progress[b.number].store(b.segment + 1, std::memory_order_release);
+}
+
 // N = 0: any number of states up to MAX_STATES.
 template <int N>
 static void scan_forward(const ScanArguments &s, int64_t task) {
@@ -39,18 +52,29 @@ static void scan_forward(const ScanArguments &s, int64_t task) {
   const ScanBlock b = scan_block(s, task);
   vf decay[N ? N : MAX_STATES], h[N ? N : MAX_STATES];
   load_decay(s, b, d_state, decay);
-  for (int n = 0; n < d_state; ++n) h[n] = splat(0.0f);
   const vf skip = s.D ? load_part(s.D + b.first, b.count) : splat(0.0f);
   const vf bias = s.bias ? load_part(s.bias + b.first, b.count) : splat(0.0f);
-  const int64_t chunks = (s.length + CHUNK - 1) / CHUNK;
-  float *states = s.states ? s.states + task * chunks * d_state * LANES : nullptr;
+  const int64_t chunks = (s.length + CHUNK - 1) / CHUNK, begin = b.segment * SEGMENT;
+  const int64_t end = begin + SEGMENT < s.length ? begin + SEGMENT : s.length;
+  float *states = s.states ? s.states + b.number * chunks * d_state * LANES : nullptr;
+  float *carry = s.carry + b.number * d_state * LANES;
 
-  for (int64_t t = 0; t < s.length; ++t) {
+  await_segment(s, b);
+  for (int n = 0; n < d_state; ++n) h[n] = begin ? load(carry + n * LANES) : splat(0.0f);
+  for (int64_t t = begin; t < end; ++t) {
     if (states && t % CHUNK == 0)
       for (int n = 0; n < d_state; ++n) store(states + (t / CHUNK * d_state + n) * LANES, h[n]);
+    vf delta;
+    if (s.low) {
+      const float *low = s.low + b.batch * s.B_batch + t * s.B_token;
+      const float *weight = s.low_weight + b.first;
+      delta = bias;
+      for (int64_t r = 0; r < s.rank; ++r) delta += load(weight + r * vectors(s.channels)) * low[r];
+    } else {
+      delta = load_part(s.delta + b.batch * s.delta_batch + t * s.delta_token + b.first, b.count) + bias;
+    }
     vf slope;
-    vf delta = load_part(s.delta + b.batch * s.delta_batch + t * s.delta_token + b.first, b.count);
-    delta = softplus(delta + bias, &slope);
+    delta = softplus(delta, &slope);
     const vf u = load_part(s.u + b.batch * s.u_batch + t * s.u_token + b.first, b.count);
     const vf du = delta * u;
     const float *B = s.B + b.batch * s.B_batch + t * s.B_token + b.group * s.B_group;
@@ -62,6 +86,8 @@ static void scan_forward(const ScanArguments &s, int64_t task) {
     }
     store_part(s.y + (b.batch * s.length + t) * s.channels + b.first, y, b.count);
   }
+  for (int n = 0; n < d_state; ++n) store(carry + n * LANES, h[n]);
+  finish_segment(s, b);
 }
 
 // Chunks from last to first; a chunk's states and decays are recomputed from its first state.
@@ -75,20 +101,31 @@ static void scan_backward(const ScanArguments &s, int64_t task) {
   const vf skip = s.D ? load_part(s.D + b.first, b.count) : splat(0.0f);
   const vf bias = s.bias ? load_part(s.bias + b.first, b.count) : splat(0.0f);
   const int64_t chunks = (s.length + CHUNK - 1) / CHUNK;
-  const float *states = s.states + task * chunks * d_state * LANES;
+  const int64_t segment = (s.length - 1) / SEGMENT - b.segment;  // from last to first
+  const int64_t first_chunk = segment * (SEGMENT / CHUNK);
+  const int64_t last_chunk = first_chunk + SEGMENT / CHUNK < chunks ? first_chunk + SEGMENT / CHUNK : chunks;
+  const float *states = s.states + b.number * chunks * d_state * LANES;
   float *grad_B = s.grad_B + (b.batch * blocks + b.index) * s.length * d_state;
   float *grad_C = s.grad_C + (b.batch * blocks + b.index) * s.length * d_state;
 
   // Of a chunk: states (one more than tokens: the first is before it), decays, steps, slopes, inputs.
-  std::vector<float> scratch((size_t)((2 * CHUNK + 1) * d_state + 3 * CHUNK + 3 * d_state + 1) * LANES);
-  float *aligned = scratch.data() + ((64 - (uintptr_t)scratch.data() % 64) % 64) / sizeof(float);
-  vf *h = (vf *)aligned, *a = h + (CHUNK + 1) * d_state;
+  Scratch scratch((size_t)((2 * CHUNK + 1) * d_state + 3 * CHUNK + 3 * d_state) * LANES);
+  vf *h = (vf *)scratch.at, *a = h + (CHUNK + 1) * d_state;
   vf *delta = a + CHUNK * d_state, *slope = delta + CHUNK, *u = slope + CHUNK;
   vf *carry = u + CHUNK, *grad_A = carry + d_state;
-  for (int n = 0; n < d_state; ++n) carry[n] = grad_A[n] = splat(0.0f);
   vf grad_D = splat(0.0f), grad_bias = splat(0.0f);
+  float *kept = s.carry + b.number * d_state * LANES, *kept_A = s.grad_A + b.number * d_state * LANES;
+  await_segment(s, b);
+  for (int n = 0; n < d_state; ++n) {
+    carry[n] = b.segment ? load(kept + n * LANES) : splat(0.0f);
+    grad_A[n] = b.segment ? load(kept_A + n * LANES) : splat(0.0f);
+  }
+  if (b.segment) {
+    grad_D = load(s.grad_D + b.number * LANES);
+    grad_bias = load(s.grad_bias + b.number * LANES);
+  }
 
-  for (int64_t chunk = chunks - 1; chunk >= 0; --chunk) {
+  for (int64_t chunk = last_chunk - 1; chunk >= first_chunk; --chunk) {
     const int64_t begin = chunk * CHUNK;
     const int tokens = (int)(s.length - begin < CHUNK ? s.length - begin : CHUNK);
     for (int n = 0; n < d_state; ++n) h[n] = load(states + (chunk * d_state + n) * LANES);
@@ -129,9 +166,13 @@ static void scan_backward(const ScanArguments &s, int64_t task) {
       store_part(s.grad_u + at, g_B * delta[i] + dy * skip, b.count);
     }
   }
-  for (int n = 0; n < d_state; ++n) store(s.grad_A + (task * d_state + n) * LANES, grad_A[n]);
-  store(s.grad_D + task * LANES, grad_D);
-  store(s.grad_bias + task * LANES, grad_bias);
+  for (int n = 0; n < d_state; ++n) {
+    store(kept + n * LANES, carry[n]);
+    store(kept_A + n * LANES, grad_A[n]);
+  }
+  store(s.grad_D + b.number * LANES, grad_D);
+  store(s.grad_bias + b.number * LANES, grad_bias);
+  finish_segment(s, b);
 }
 
 static void run_scan_forward(const void *context, int64_t task) {

@@ -6,16 +6,22 @@
 typedef float vf __attribute__((vector_size(64), aligned(64)));
 typedef float v4 __attribute__((vector_size(16)));
 typedef int32_t vi __attribute__((vector_size(64), aligned(64)));
+typedef uint32_t vu __attribute__((vector_size(64), aligned(64)));
 typedef float vf_unaligned __attribute__((vector_size(64), aligned(4)));
 
 INLINE vf load(const float *p) { return *(const vf_unaligned *)p; }
 INLINE void store(float *p, vf x) { *(vf_unaligned *)p = x; }
-INLINE vi to_int(vf x) { return __builtin_convertvector(x, vi); }
-INLINE vf bits_as_float(vi x) { return (vf)x; }
+INLINE vf to_float(vi x) { return __builtin_convertvector(x, vf); }
+INLINE vf bits_as_float(vu x) { return (vf)x; }
+INLINE vu bits_of(vf x) { return (vu)x; }
+INLINE vi as_signed(vu x) { return (vi)x; }
+INLINE vu as_unsigned(vi x) { return (vu)x; }
 INLINE vf splat(float x) { return x - (vf){}; }
+INLINE vu splat_bits(uint32_t x) { return x - (vu){}; }
 INLINE vf minimum(vf a, vf b) { return a < b ? a : b; }
 INLINE vf maximum(vf a, vf b) { return a > b ? a : b; }
-INLINE vf select_greater(vf a, vf b, vf x) { return a > b ? x : splat(0.0f); }  // x where a > b, else 0
+// x where a > b, y elsewhere
+INLINE vf select_greater(vf a, vf b, vf x, vf y) { return a > b ? x : y; }
 
 #else  // a compiler without vector types: plain loops, which it may vectorise
 
@@ -27,6 +33,9 @@ INLINE v4 operator+(v4 a, v4 b) { for (int i = 0; i < 4; ++i) a.v[i] += b.v[i]; 
 struct vi {
   int32_t v[LANES];
 };
+struct vu {
+  uint32_t v[LANES];
+};
 struct vf {
   float v[LANES];
 };
@@ -34,6 +43,7 @@ struct vf {
 INLINE vf load(const float *p) { vf r; EACH r.v[i] = p[i]; return r; }
 INLINE void store(float *p, vf x) { EACH p[i] = x.v[i]; }
 INLINE vf splat(float x) { vf r; EACH r.v[i] = x; return r; }
+INLINE vu splat_bits(uint32_t x) { vu r; EACH r.v[i] = x; return r; }
 INLINE vf operator+(vf a, vf b) { EACH a.v[i] += b.v[i]; return a; }
 INLINE vf operator-(vf a, vf b) { EACH a.v[i] -= b.v[i]; return a; }
 INLINE vf operator*(vf a, vf b) { EACH a.v[i] *= b.v[i]; return a; }
@@ -46,13 +56,24 @@ INLINE vf operator-(float a, vf b) { return splat(a) - b; }
 INLINE vf operator*(float a, vf b) { return splat(a) * b; }
 INLINE vf operator/(float a, vf b) { return splat(a) / b; }
 INLINE vf &operator+=(vf &a, vf b) { return a = a + b; }
-INLINE vi operator+(vi a, int32_t b) { EACH a.v[i] += b; return a; }
-INLINE vi operator<<(vi a, int b) { EACH a.v[i] = (int32_t)((uint32_t)a.v[i] << b); return a; }
-INLINE vi to_int(vf x) { vi r; EACH r.v[i] = (int32_t)x.v[i]; return r; }
-INLINE vf bits_as_float(vi x) { vf r; memcpy(&r, &x, sizeof r); return r; }
+INLINE vu operator+(vu a, vu b) { EACH a.v[i] += b.v[i]; return a; }
+INLINE vu operator-(vu a, vu b) { EACH a.v[i] -= b.v[i]; return a; }
+INLINE vu operator*(vu a, vu b) { EACH a.v[i] *= b.v[i]; return a; }
+INLINE vu operator^(vu a, vu b) { EACH a.v[i] ^= b.v[i]; return a; }
+INLINE vu operator<<(vu a, int b) { EACH a.v[i] <<= b; return a; }
+INLINE vu operator>>(vu a, int b) { EACH a.v[i] >>= b; return a; }
+INLINE vi operator>>(vi a, int b) { EACH a.v[i] >>= b; return a; }
+INLINE vf to_float(vi x) { vf r; EACH r.v[i] = (float)x.v[i]; return r; }
+INLINE vf bits_as_float(vu x) { vf r; memcpy(&r, &x, sizeof r); return r; }
+INLINE vu bits_of(vf x) { vu r; memcpy(&r, &x, sizeof r); return r; }
+INLINE vi as_signed(vu x) { vi r; memcpy(&r, &x, sizeof r); return r; }
+INLINE vu as_unsigned(vi x) { vu r; memcpy(&r, &x, sizeof r); return r; }
 INLINE vf minimum(vf a, vf b) { EACH a.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i]; return a; }
 INLINE vf maximum(vf a, vf b) { EACH a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i]; return a; }
-INLINE vf select_greater(vf a, vf b, vf x) { EACH x.v[i] = a.v[i] > b.v[i] ? x.v[i] : 0.0f; return x; }
+INLINE vf select_greater(vf a, vf b, vf x, vf y) {
+  EACH x.v[i] = a.v[i] > b.v[i] ? x.v[i] : y.v[i];
+  return x;
+}
 #undef EACH
 
 #endif
@@ -67,11 +88,19 @@ INLINE void unroll(const F &f) {
   }
 }
 
+// The first `count` floats, and zeros; what follows them may not be readable.
 INLINE vf load_part(const float *p, int count) {
   if (count == LANES) return load(p);
   float whole[LANES] = {0};
   memcpy(whole, p, count * sizeof(float));
   return load(whole);
+}
+
+// The first `count` lanes of x, and `rest` in the others.
+INLINE vf keep_lanes(vf x, int count, float rest) {
+  if (count == LANES) return x;
+  alignas(64) static const float lane[LANES] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return select_greater(splat((float)count), load(lane), x, splat(rest));
 }
 
 INLINE void store_part(float *p, vf x, int count) {
@@ -102,40 +131,32 @@ INLINE float largest(vf x) {
   return best;
 }
 
-// 2^x for |x| < 126; outside, the value at the limit (as good as 0 or infinity).
-// 2^f, |f| <= 1/2, is 1 + f p(f) with the Chebyshev fit of degree 5 to (2^f - 1) / f: the relative
-// error is 4e-9, and it vanishes with x, so that slow decays stay right over long sequences.
-INLINE vf exp2_approx(vf x) {
-  x = minimum(maximum(x, splat(-126.0f)), splat(126.0f));
-  const float round_magic = 12582912.0f;  // 1.5 * 2^23: the sum has no fraction bits
-  vf n = (x + round_magic) - round_magic;
-  vf f = x - n;
-  vf p = splat(0.000154531629451f);
-  p = p * f + 0.00133908633647f;
-  p = p * f + 0.00961808255728f;
-  p = p * f + 0.0555035711422f;
-  p = p * f + 0.240226507606f;
-  p = p * f + 0.693147188026f;
+// 2^x for -126 <= x <= 127, to 2.5e-7. 2^n comes from the exponent, n the nearest whole number; 2^f,
+// |f| <= 1/2, is 1 + f p(f) with the minimax fit of degree 4 to (2^f - 1) / f: the error vanishes with
+// x, so that slow decays stay right over long sequences.
+INLINE vf exp2_inside(vf x) {
+  const float magic = 12582912.0f + 127.0f;  // 1.5 * 2^23: the sum has no fraction bits
+  const vf shifted = x + magic;              // its last bits are n + 127
+  const vf f = x - (shifted - magic);
+  vf p = splat(0.00133335382228f);
+  p = p * f + 0.00966624542302f;
+  p = p * f + 0.0555050021469f;
+  p = p * f + 0.240223513432f;
+  p = p * f + 0.693147143506f;
   p = p * f + 1.0f;
-  return p * bits_as_float((to_int(n) + 127) << 23);
+  return p * bits_as_float(bits_of(shifted) << 23);
 }
 
-// 2^x for x <= 0, where only so much precision is wanted as the weights of a softmax need (2e-7), and 0
-// below 2^-80: what smaller weights are multiplied with would be subnormal, which some processors
-// handle a hundred times more slowly.
+// 2^x; outside |x| < 126 the value at the limit, which is as good as 0 or infinity.
+INLINE vf exp2_approx(vf x) {
+  return exp2_inside(minimum(maximum(x, splat(-126.0f)), splat(126.0f)));
+}
+
+// 2^x for x <= 0, and 0 below 2^-80: what smaller weights of a softmax are multiplied with would be
+// subnormal, which some processors handle a hundred times more slowly.
 INLINE vf exp2_of_nonpositive(vf x) {
   const vf limit = splat(-80.0f);
-  const vf inside = maximum(x, limit);
-  const float round_magic = 12582912.0f;
-  vf n = (inside + round_magic) - round_magic;
-  vf f = inside - n;
-  vf p = splat(0.00133813025373f);
-  p = p * f + 0.00966636851539f;
-  p = p * f + 0.055503810138f;
-  p = p * f + 0.24022349038f;
-  p = p * f + 0.69314718056f;
-  p = p * f + 1.0f;
-  return select_greater(x, limit, p * bits_as_float((to_int(n) + 127) << 23));
+  return select_greater(x, limit, exp2_inside(maximum(x, limit)), splat(0.0f));
 }
 
 const float LOG2_E = 1.44269504088896f;

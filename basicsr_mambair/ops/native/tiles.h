@@ -1,33 +1,54 @@
-// Products of small matrices, a tile in registers. The loops are functions of their own: in one large
-// function, constants of one loop take the registers of another.
+// Products of matrices, a tile of the result in registers. The right-hand matrix is packed in panels of
+// as many columns as a tile has, so that it is read from end to end.
 
-// Tiles: rows by vectors of columns.
 const int ROWS = VECTOR_REGISTERS / 4;
-const int COLUMNS = VECTOR_REGISTERS == 32 ? 2 : 1;  // the products are written out for two
+const int COLUMNS = VECTOR_REGISTERS == 32 ? 2 : 1;  // vectors; the products are written out for two
+const int PANEL = COLUMNS * LANES;
 
-// Floats that a thread keeps from task to task; 64-byte aligned, of any content.
-INLINE float *thread_scratch(size_t count) {
-  static thread_local std::vector<float> kept;
-  if (kept.size() < count + LANES) kept.resize(count + LANES);
-  return kept.data() + ((64 - (uintptr_t)kept.data() % 64) % 64) / sizeof(float);
+INLINE int64_t whole(int64_t count, int64_t part) { return (count + part - 1) / part * part; }
+INLINE int64_t vectors(int64_t count) { return whole(count, LANES); }  // in floats
+
+// Room that a thread keeps from task to task, of any content, handed out in parts on whole cache lines.
+struct Scratch {
+  float *at, *end;
+  explicit Scratch(size_t floats) {
+    static thread_local std::vector<float> kept;
+    if (kept.size() < floats + LANES) kept.resize(floats + LANES);
+    at = kept.data() + ((64 - (uintptr_t)kept.data() % 64) % 64) / sizeof(float);
+    end = kept.data() + kept.size();
+  }
+  float *take(int64_t floats) {
+    float *part = at;
+    at += vectors(floats);
+    return part;
+  }
+};
+
+// Panels of a matrix ([depth][columns], elements `down` and `right` apart), filled up with zeros to
+// whole vectors.
+INLINE void pack_panels(float *to, const float *from, int depth, int columns, int64_t down,
+                        int64_t right) {
+  const int wide = (int)vectors(columns);
+  for (int first = 0; first < wide; first += PANEL) {
+    const int width = wide - first < PANEL ? wide - first : PANEL;
+    for (int i = 0; i < depth; ++i, to += width)
+      for (int c = 0; c < width; ++c)
+        to[c] = first + c < columns ? from[i * down + (first + c) * right] : 0.0f;
+  }
 }
 
-template <int STRIDE, int WIDTH>
-INLINE void multiply_tile(float *to, const float *a, const float *b, const float *const *first,
-                          const float *const *second, int64_t column, int64_t wide, int depth,
-                          int64_t stride) {
+template <int WIDTH>
+static NOINLINE void multiply_tile(float *to, int64_t to_stride, const float *a, int64_t a_stride,
+                                   const float *panel, const float *start, int depth) {
   const float *rows[ROWS];
-  unroll<ROWS>([&](int r) FLAT { rows[r] = a + r * (STRIDE ? STRIDE : stride); });
+  unroll<ROWS>([&](int r) FLAT { rows[r] = a + r * a_stride; });
   vf sums[ROWS][WIDTH];
-  unroll<ROWS>([&](int r) FLAT {
-    unroll<WIDTH>([&](int c) FLAT {
-      sums[r][c] = load(first[r] + column + c * LANES);
-      if (second) sums[r][c] += load(second[r] + column + c * LANES);
-    });
+  unroll<WIDTH>([&](int c) FLAT {
+    const vf first = start ? load(start + c * LANES) : splat(0.0f);
+    unroll<ROWS>([&](int r) FLAT { sums[r][c] = first; });
   });
-  b += column;
-  for (int64_t i = 0; i < depth; ++i, b += wide) {
-    const vf left = load(b), right = load(b + (WIDTH - 1) * LANES);
+  for (int i = 0; i < depth; ++i, panel += WIDTH * LANES) {
+    const vf left = load(panel), right = load(panel + (WIDTH - 1) * LANES);
     unroll<ROWS>([&](int r) FLAT {
       const vf value = splat(rows[r][i]);
       sums[r][0] += value * left;
@@ -35,19 +56,24 @@ INLINE void multiply_tile(float *to, const float *a, const float *b, const float
     });
   }
   unroll<ROWS>([&](int r) FLAT {
-    unroll<WIDTH>([&](int c) FLAT { store(to + r * wide + column + c * LANES, sums[r][c]); });
+    unroll<WIDTH>([&](int c) FLAT { store(to + r * to_stride + c * LANES, sums[r][c]); });
   });
 }
 
-// to ([row][wide]) = ROWS rows of `a` times `b` ([depth][wide]), plus rows of `first` and, unless null,
-// of `second`. Rows of `a` lie `stride` floats apart (STRIDE, unless it is 0).
-template <int STRIDE>
-static NOINLINE void multiply_rows(float *to, const float *a, const float *b, const float *const *first,
-                                   const float *const *second, int64_t wide, int depth,
-                                   int64_t stride) {
-  int64_t column = 0;
-  for (; column + LANES * COLUMNS <= wide; column += LANES * COLUMNS)
-    multiply_tile<STRIDE, COLUMNS>(to, a, b, first, second, column, wide, depth, stride);
-  for (; column < wide; column += LANES)
-    multiply_tile<STRIDE, 1>(to, a, b, first, second, column, wide, depth, stride);
+// to ([row][columns in whole vectors]) = a ([row][depth]) times packed panels, plus `start`, a row, or
+// null. Rows up to a multiple of ROWS are read and written.
+INLINE void multiply(float *to, int64_t to_stride, const float *a, int64_t a_stride, int rows,
+                     const float *panels, const float *start, int depth, int columns) {
+  const int wide = (int)vectors(columns);
+  for (int column = 0; column < wide; column += PANEL) {
+    const float *panel = panels + (int64_t)column * depth;
+    const float *first = start ? start + column : nullptr;
+    for (int row = 0; row < rows; row += ROWS) {
+      float *tile = to + row * to_stride + column;
+      if (wide - column < PANEL)
+        multiply_tile<1>(tile, to_stride, a + row * a_stride, a_stride, panel, first, depth);
+      else
+        multiply_tile<COLUMNS>(tile, to_stride, a + row * a_stride, a_stride, panel, first, depth);
+    }
+  }
 }

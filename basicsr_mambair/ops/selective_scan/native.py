@@ -57,7 +57,6 @@ class _Call:
         library = native.library()
         if library is None:
             raise RuntimeError(native.missing_reason())
-        self.library = library
         self.lanes: int = library.mambair_lanes()
         self.inputs = inputs
         u, delta, A, B, C, D, bias = (None if x is None else _rows(x) for x in inputs)
@@ -81,7 +80,7 @@ class _Call:
         y = torch.empty(self.shape)
         self.arguments.y = native.address(y)
         self.arguments.states = native.address(states) if states.numel() else None
-        native.call(self.library.mambair_scan_forward, self.arguments)
+        native.run("mambair_scan_forward", self.arguments)
         return y
 
     def backward(self, grad_y: Tensor, states: Tensor) -> tuple[Tensor | None, ...]:
@@ -102,7 +101,7 @@ class _Call:
         self.arguments.states = native.address(states)
         for name, tensor in parts.items():
             setattr(self.arguments, name, native.address(tensor))
-        native.call(self.library.mambair_scan_backward, self.arguments)
+        native.run("mambair_scan_backward", self.arguments)
         return (
             parts["grad_u"],
             parts["grad_delta"],

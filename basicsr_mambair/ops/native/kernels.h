@@ -1,0 +1,10 @@
+// All kernels, once an instruction set (native.cpp).
+#include "simd.h"
+#include "tiles.h"
+#include "linear.h"
+#include "depthwise.h"
+#include "scan.h"
+#include "attention.h"
+#include "dense.h"
+#include "route.h"
+#include "block.h"

@@ -1,0 +1,116 @@
+// Parts of networks over rows of channels: linear layers, normalisation, GELU. Rows in scratch have
+// room for whole vectors; what stands past their channels means nothing.
+
+// A linear layer as products take it.
+struct Linear {
+  int in, out;
+  float *panels;  // [in][out], packed
+  float *bias;    // (out) in whole vectors, or null
+};
+
+struct Norm {
+  const float *weight, *bias;  // in whole vectors
+  float eps;
+};
+
+// f(i, count) for vectors of a row from channel i on, of which `count` lanes count.
+template <typename F>
+INLINE void each_vector(int channels, const F &f) {
+  int i = 0;
+  for (; i + LANES <= channels; i += LANES) f(i, LANES);
+  if (i < channels) f(i, channels - i);
+}
+
+INLINE void copy_row(float *to, const float *from, int channels) {
+  each_vector(channels, [&](int i, int count) FLAT {
+    if (count == LANES) store(to + i, load(from + i));
+    else memcpy(to + i, from + i, count * sizeof(float));
+  });
+}
+
+INLINE float *pack_row(float *room, const float *from, int channels, float padding = 0.0f) {
+  for (int i = 0; i < vectors(channels); ++i) room[i] = i < channels ? from[i] : padding;
+  return room;
+}
+
+INLINE int64_t linear_floats(int in, int out) { return (in + 1) * vectors(out); }
+
+// `padding` is the bias past `out`.
+INLINE Linear pack_linear(float *room, const float *weight, const float *bias, int in, int out,
+                          float padding = 0.0f) {
+  Linear layer{in, out, room, nullptr};
+  pack_panels(layer.panels, weight, in, out, 1, in);
+  if (bias) layer.bias = pack_row(room + in * vectors(out), bias, out, padding);
+  return layer;
+}
+
+// to ([row][out in whole vectors]) = a ([row][stride]) times the layer.
+INLINE void apply(const Linear &layer, float *to, const float *a, int64_t stride, int rows) {
+  multiply(to, vectors(layer.out), a, stride, rows, layer.panels, layer.bias, layer.in, layer.out);
+}
+
+struct Moments {
+  float mean, factor;  // factor: 1 / standard deviation
+};
+
+// Of a row in scratch.
+INLINE Moments moments(const float *x, int channels, float eps) {
+  vf total = splat(0.0f);
+  each_vector(channels, [&](int i, int count) FLAT { total += keep_lanes(load(x + i), count, 0.0f); });
+  const float mean = sum(total) / channels;
+  vf squares = splat(0.0f);
+  each_vector(channels, [&](int i, int count) FLAT {
+    const vf centred = keep_lanes(load(x + i), count, mean) - splat(mean);
+    squares += centred * centred;
+  });
+  return {mean, 1.0f / std::sqrt(sum(squares) / channels + eps)};
+}
+
+// Mean 0 and variance 1 over the channels of a row in scratch, then weight and bias (LayerNorm).
+INLINE void normalise(float *to, const float *from, const Norm &norm, int channels) {
+  const Moments m = moments(from, channels, norm.eps);
+  for (int i = 0; i < channels; i += LANES) {
+    const vf centred = (load(from + i) - splat(m.mean)) * m.factor;
+    store(to + i, centred * load(norm.weight + i) + load(norm.bias + i));
+  }
+}
+
+// What gelu and its slope share: the tail 1 - Phi(|x|) of the normal distribution, by equation 7.1.26 of
+// Abramowitz & Stegun, to 1e-7.
+INLINE vf normal_tail(vf magnitude, vf *bell) {
+  const vf z = magnitude * 0.70710678118654752f;
+  const vf t = 1.0f / (1.0f + 0.3275911f * z);
+  vf p = splat(1.061405429f);
+  p = p * t - 1.453152027f;
+  p = p * t + 1.421413741f;
+  p = p * t - 0.284496736f;
+  p = p * t + 0.254829592f;
+  *bell = exp2_approx(z * z * -LOG2_E);
+  return p * t * *bell * 0.5f;
+}
+
+// gelu(x) = x Phi(x) to 1e-6.
+INLINE vf gelu(vf x) {
+  const vf magnitude = minimum(maximum(x, 0.0f - x), splat(1e4f));  // beyond, the tail is 0
+  vf bell;
+  const vf tail = normal_tail(magnitude, &bell);
+  return maximum(x, splat(0.0f)) - magnitude * tail;
+}
+
+INLINE vf sigmoid(vf x) { return 1.0f / (1.0f + exp2_approx(x * -LOG2_E)); }
+
+INLINE void gelu_rows(float *x, int64_t floats) {
+  for (int64_t i = 0; i < floats; i += LANES) store(x + i, gelu(load(x + i)));
+}
+
+INLINE void add_row(float *to, const float *what, int channels) {
+  each_vector(channels, [&](int i, int count) FLAT {
+    store(to + i, load(to + i) + load_part(what + i, count));
+  });
+}
+
+INLINE void add_scaled_row(float *to, const float *what, const float *scale, int channels) {
+  each_vector(channels, [&](int i, int count) FLAT {
+    store(to + i, load(to + i) + load_part(what + i, count) * load_part(scale + i, count));
+  });
+}
