@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from basicsr_mambair.ops import native
 
 BETWEEN_REGIONS = -100.0  # added to the score of two tokens that only the roll brought together
-_BACKWARD_TASKS = 32  # into which the C++ backward pass is cut
+_BACKWARD_PARTS = 32  # of the windows, into which the C++ backward pass is cut
 
 
 def window_attention(
@@ -117,14 +117,14 @@ def native_attention_backward(
     entries, heads = table.shape
     windows = qkv.shape[0] * (qkv.shape[1] // window_size) * (qkv.shape[2] // window_size)
     # A number of its own, not that of the threads: the sum must not depend on them.
-    arguments.parts = max(1, min(windows, _BACKWARD_TASKS // heads))
+    arguments.parts = min(windows, _BACKWARD_PARTS)
     grad_qkv = torch.empty(qkv.shape)
-    grad_table = torch.empty(heads, arguments.parts, entries)
+    grad_table = torch.empty(arguments.parts, heads, entries)
     tensors += [grad_out.float().contiguous(), out.float().contiguous(), log_sums]
     arguments.grad_out, arguments.out, arguments.log_sums = map(native.address, tensors[-3:])
     arguments.grad_qkv, arguments.grad_table = map(native.address, (grad_qkv, grad_table))
     native.run("mambair_attention_backward", arguments)
-    return grad_qkv.to(qkv.dtype), grad_table.sum(1).t().to(table.dtype).contiguous()
+    return grad_qkv.to(qkv.dtype), grad_table.sum(0).t().to(table.dtype).contiguous()
 
 
 @native_attention_backward.register_fake

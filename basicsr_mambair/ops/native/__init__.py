@@ -73,7 +73,14 @@ class DenseArguments(ctypes.Structure):
         ]
         + [("eps", ctypes.c_float)]
         + [(name, ctypes.c_int32) for name in ("gelu", "sigmoid")]
-        + [("packed", _FLOATS)]
+        + [("parts", ctypes.c_int64)]
+        + [
+            (name, _FLOATS)
+            for name in (
+                "grad_y", "grad_kept", "grad_x", "grad_times", "grad_norm_weight", "grad_norm_bias",
+                "grad_weight", "grad_bias", "grad_second", "grad_scale", "packed", "sums",
+            )
+        ]
     )  # fmt: skip
 
 
@@ -120,6 +127,7 @@ def library() -> ctypes.CDLL | None:
         "mambair_attention_forward",
         "mambair_attention_backward",
         "mambair_dense",
+        "mambair_dense_backward",
         "mambair_block",
         "mambair_route",
     ):

@@ -43,7 +43,7 @@ struct AttentionArguments {
   int64_t parts;          // the table's gradient is the sum of so many parts
   const float *grad_out;  // (batch, height, width, channels)
   float *grad_qkv;        // (batch, height, width, 3 * channels)
-  float *grad_table;      // (heads, parts, (2 * window - 1)^2)
+  float *grad_table;      // (parts, heads, (2 * window - 1)^2)
   float scale;
   const float *tables;    // set by the entry point: the table, packed
 };
@@ -67,7 +67,13 @@ struct DenseArguments {
   float eps;
   int32_t gelu;
   int32_t sigmoid;        // times passes through the sigmoid first
-  float *packed;          // set by the entry point: layer and norm, packed
+  // Backward only; all contiguous, in the shape of what they are the gradients of.
+  int64_t parts;           // gradients of parameters are sums of so many parts
+  const float *grad_y, *grad_kept;  // grad_kept: or null
+  float *grad_x, *grad_times, *grad_norm_weight, *grad_norm_bias, *grad_weight, *grad_bias;
+  float *grad_second, *grad_scale;
+  // Set by the entry point: layer and norm, packed; sums of every part.
+  float *packed, *sums;
 };
 
 // A block of MambaIRv2 without gradients. Maps are (batch, height, width, channels), contiguous.

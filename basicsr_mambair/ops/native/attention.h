@@ -79,13 +79,65 @@ INLINE void pack_tables(float *to, const float *table, int64_t window, int64_t h
   }
 }
 
+// `depth` floats times a factor, in fours where they go.
+INLINE void copy_scaled(float *RESTRICT to, const float *RESTRICT from, float factor, int depth) {
+  int i = 0;
+  for (; i + 4 <= depth; i += 4) {
+    float four[4];
+    for (int k = 0; k < 4; ++k) four[k] = from[i + k] * factor;
+    memcpy(to + i, four, sizeof four);
+  }
+  for (; i < depth; ++i) to[i] = from[i] * factor;
+}
+
+// `depth` floats of `count` lanes, which lie one after the other in each of `rows`, to [depth][LANES],
+// times a factor.
+INLINE void rows_to_lanes(float *RESTRICT to, const float *const *rows, int count, float factor, int depth) {
+  int lane = 0;
+  for (; lane + 4 <= count; lane += 4, rows += 4) {
+    int i = 0;
+    for (; i + 4 <= depth; i += 4) {
+      float a[4][4];
+      for (int j = 0; j < 4; ++j) memcpy(a[j], rows[j] + i, sizeof a[j]);
+      for (int k = 0; k < 4; ++k) {
+        const float four[4] = {a[0][k] * factor, a[1][k] * factor, a[2][k] * factor, a[3][k] * factor};
+        memcpy(to + (i + k) * LANES + lane, four, sizeof four);
+      }
+    }
+    for (; i < depth; ++i)
+      for (int j = 0; j < 4; ++j) to[i * LANES + lane + j] = rows[j][i] * factor;
+  }
+  for (; lane < count; ++lane, ++rows)
+    for (int i = 0; i < depth; ++i) to[i * LANES + lane] = rows[0][i] * factor;
+}
+
+// The other way round.
+INLINE void lanes_to_rows(float *const *rows, const float *RESTRICT from, int count, float factor,
+                          int depth) {
+  int lane = 0;
+  for (; lane + 4 <= count; lane += 4, rows += 4) {
+    int i = 0;
+    for (; i + 4 <= depth; i += 4) {
+      float a[4][4];
+      for (int k = 0; k < 4; ++k) memcpy(a[k], from + (i + k) * LANES + lane, sizeof a[k]);
+      for (int j = 0; j < 4; ++j) {
+        const float four[4] = {a[0][j] * factor, a[1][j] * factor, a[2][j] * factor, a[3][j] * factor};
+        memcpy(rows[j] + i, four, sizeof four);
+      }
+    }
+    for (; i < depth; ++i)
+      for (int j = 0; j < 4; ++j) rows[j][i] = from[i * LANES + lane + j] * factor;
+  }
+  for (; lane < count; ++lane, ++rows)
+    for (int i = 0; i < depth; ++i) rows[0][i] = from[i * LANES + lane] * factor;
+}
+
 // to ([token][stride]) from the part (queries 0, keys 1, values 2) of every token; zeros past depth.
 INLINE void pack_tokens(float *to, int stride, const Head &h, int part, float factor) {
   const float *from = h.qkv + part * h.channels + h.head * h.depth;
   const int tokens = h.window * h.window;
   for (int token = 0; token < tokens; ++token, to += stride) {
-    const float *values = from + h.place[token] * h.qkv_stride;
-    for (int i = 0; i < h.depth; ++i) to[i] = values[i] * factor;
+    copy_scaled(to, from + h.place[token] * h.qkv_stride, factor, h.depth);
     for (int i = h.depth; i < stride; ++i) to[i] = 0.0f;
   }
 }
@@ -98,10 +150,9 @@ INLINE void pack_lanes(float *to, const Head &h, int part, float factor) {
       const int count = h.window - column < LANES ? h.window - column : LANES;
       if (count < LANES) memset(to, 0, h.depth * LANES * sizeof(float));
       const int64_t *place = h.place + row * h.window + column;
-      for (int lane = 0; lane < count; ++lane) {
-        const float *values = from + place[lane] * h.qkv_stride;
-        for (int i = 0; i < h.depth; ++i) to[i * LANES + lane] = values[i] * factor;
-      }
+      const float *rows[LANES];
+      for (int lane = 0; lane < count; ++lane) rows[lane] = from + place[lane] * h.qkv_stride;
+      rows_to_lanes(to, rows, count, factor, h.depth);
     }
 }
 
@@ -217,15 +268,15 @@ static void attend(const Head &h, const float *table, float scale, Scratch scrat
       const vf factor = 1.0f / total;
       for (int i = 0; i < depth; ++i) store(sums + i * LANES, load(sums + i * LANES) * factor);
       const int64_t *place = h.place + row * window + column;
-      for (int lane = 0; lane < LANES && column + lane < window; ++lane) {
-        float *to = out + place[lane] * out_stride + h.head * depth;
-        for (int i = 0; i < depth; ++i) to[i] = sums[i * LANES + lane];
-      }
+      const int count = window - column < LANES ? window - column : LANES;
+      float *rows[LANES];
+      for (int lane = 0; lane < count; ++lane) rows[lane] = out + place[lane] * out_stride + h.head * depth;
+      lanes_to_rows(rows, sums, count, 1.0f, depth);
       if (!log_sums) continue;
       alignas(64) float peaks[LANES], totals[LANES];
       store(peaks, highest);
       store(totals, total);
-      for (int lane = 0; lane < LANES && column + lane < window; ++lane)
+      for (int lane = 0; lane < count; ++lane)
         log_sums[place[lane] * heads + h.head] = peaks[lane] + std::log2(totals[lane]);
     }
 }
@@ -266,7 +317,8 @@ struct Packed {
   float *log_sums, *inner;  // (token); inner: dO·O
   float *masks;        // [row][piece][region][LANES], of border windows
   float *grad_scores;  // [query][token of whole pieces]
-  float *table, *grad_table;  // of the head, from its end
+  const float *table;  // of the head, from its end
+  float *grad_table;
 };
 
 // COUNT queries, one below the other from (row, column) on, by all keys. The probabilities P are
@@ -356,23 +408,69 @@ INLINE void differentiate(const AttentionArguments &s, const Packed &p, const He
     for (int j = 0; j < COUNT; ++j) {
       const int64_t place = h.place[(row + j) * h.window + column];
       float *to = s.grad_qkv + place * h.qkv_stride + h.head * h.depth + first;
-      for (int i = 0; i < LANES && first + i < h.depth; ++i) to[i] = grads[j * LANES + i] * s.scale;
+      copy_scaled(to, grads + j * LANES, s.scale, h.depth - first < LANES ? h.depth - first : LANES);
     }
   }
 }
 
-// Gradients of one head's windows `part`, `part + parts`, …
-static void run_attention_backward(const void *context, int64_t task) {
+// Gradients of one head of one window.
+INLINE void differentiate_window(const AttentionArguments &s, const Packed &p, const Head &h) {
+  const int window = h.window, depth = h.depth;
+  const int64_t wide = lanes_of(window), key_stride = vectors(depth), first_channel = h.head * depth;
+  const int pieces = pieces_of(window);
+  pack_tokens(p.queries, depth, h, 0, s.scale * LOG2_E);
+  pack_lanes(p.keys_t, h, 1, 1.0f);
+  pack_lanes(p.values_t, h, 2, 1.0f);
+  memset(p.grad_keys_t, 0, wide * depth * sizeof(float));
+  memset(p.grad_values_t, 0, wide * depth * sizeof(float));
+  for (int row = 0; row < window; ++row)
+    for (int column = 0; column < window; ++column) {
+      const int token = row * window + column;
+      const int64_t place = h.place[token];
+      const float *key = s.qkv + place * h.qkv_stride + s.channels + first_channel;
+      const float *out = s.out + place * s.channels + first_channel;
+      const float *grad = s.grad_out + place * s.channels + first_channel;
+      float *keys = p.keys + (row * pieces * LANES + column) * key_stride;
+      copy_scaled(keys, key, 1.0f, depth);
+      copy_scaled(p.grad_out + token * depth, grad, 1.0f, depth);
+      float inner = 0.0f;
+      for (int i = 0; i < depth; ++i) inner += out[i] * grad[i];
+      p.inner[token] = inner;
+      p.log_sums[token] = s.log_sums[place * s.heads + h.head];
+    }
+  int row = 0;
+  for (; row + QUERIES <= window; row += QUERIES)
+    for (int column = 0; column < window; ++column) differentiate<QUERIES>(s, p, h, row, column);
+  for (; row < window; ++row)
+    for (int column = 0; column < window; ++column) differentiate<1>(s, p, h, row, column);
+
+  int64_t from = 0;
+  for (row = 0; row < window; ++row)
+    for (int column = 0; column < window; column += LANES, from += depth * LANES) {
+      const int count = window - column < LANES ? window - column : LANES;
+      float *grad_keys[LANES], *grad_values[LANES];
+      for (int lane = 0; lane < count; ++lane) {
+        const int64_t place = h.place[row * window + column + lane];
+        grad_keys[lane] = s.grad_qkv + place * h.qkv_stride + s.channels + first_channel;
+        grad_values[lane] = grad_keys[lane] + s.channels;
+      }
+      lanes_to_rows(grad_keys, p.grad_keys_t + from, count, 1.0f / LOG2_E, depth);
+      lanes_to_rows(grad_values, p.grad_values_t + from, count, 1.0f, depth);
+    }
+}
+
+// Gradients of the windows `part`, `part + parts`, …, all heads of a window while it is in cache.
+static void run_attention_backward(const void *context, int64_t part) {
   const AttentionArguments &s = *(const AttentionArguments *)context;
   const int window = (int)s.window, tokens = window * window, depth = (int)(s.channels / s.heads);
   const int64_t rows = s.height / window, columns = s.width / window;
-  const int64_t head = task / s.parts, part = task % s.parts;
-  const int64_t wide = lanes_of(window), entries = table_floats(window) - LANES;
+  const int64_t wide = lanes_of(window), table_size = vectors(table_floats(window));
+  const int64_t entries = table_floats(window) - LANES;
   const int pieces = pieces_of(window);
 
   Scratch scratch(2 * vectors(tokens) + 2 * vectors(tokens * depth) + 4 * wide * depth +
                   wide * vectors(depth) + 2 * vectors(tokens) + (4 + QUERIES) * wide +
-                  2 * vectors(table_floats(window)));
+                  2 * s.heads * table_size);
   int64_t *place = (int64_t *)scratch.take(2 * tokens);
   Packed p;
   p.queries = scratch.take(tokens * depth);
@@ -386,55 +484,29 @@ static void run_attention_backward(const void *context, int64_t task) {
   p.inner = scratch.take(tokens);
   p.masks = scratch.take(4 * wide);
   p.grad_scores = scratch.take(QUERIES * wide);
-  p.table = scratch.take(table_floats(window));
-  p.grad_table = scratch.take(table_floats(window));
-  const float *table = s.tables + head * table_floats(window);
-  memset(p.table, 0, table_floats(window) * sizeof(float));
-  memset(p.grad_table, 0, table_floats(window) * sizeof(float));
-  for (int64_t i = 0; i < entries; ++i) p.table[i] = table[entries - 1 - i];
+  float *tables = scratch.take(s.heads * table_size), *grad_tables = scratch.take(s.heads * table_size);
+  memset(tables, 0, s.heads * table_size * sizeof(float));
+  memset(grad_tables, 0, s.heads * table_size * sizeof(float));
+  memset(p.keys, 0, wide * vectors(depth) * sizeof(float));
+  for (int64_t head = 0; head < s.heads; ++head)
+    std::reverse_copy(s.tables + head * table_floats(window),
+                      s.tables + head * table_floats(window) + entries, tables + head * table_size);
 
   for (int64_t number = part; number < s.batch * rows * columns; number += s.parts) {
     const Window at = window_at(number, rows, columns);
     locate_tokens(place, at, s.height, s.width, window, (int)s.shift);
-    const Head h = head_of(s, place, at, head);
-    pack_tokens(p.queries, depth, h, 0, s.scale * LOG2_E);
-    pack_lanes(p.keys_t, h, 1, 1.0f);
-    pack_lanes(p.values_t, h, 2, 1.0f);
-    memset(p.grad_keys_t, 0, wide * depth * sizeof(float));
-    memset(p.grad_values_t, 0, wide * depth * sizeof(float));
-    memset(p.keys, 0, wide * vectors(depth) * sizeof(float));
-    for (int token = 0; token < tokens; ++token) {
-      const int64_t first = place[token] * s.channels + head * depth;
-      const float *key = s.qkv + place[token] * h.qkv_stride + s.channels + head * depth;
-      const int lane = token / window * pieces * LANES + token % window;
-      memcpy(p.keys + lane * vectors(depth), key, depth * sizeof(float));
-      p.log_sums[token] = s.log_sums[place[token] * s.heads + head];
-      p.inner[token] = 0.0f;
-      for (int i = 0; i < depth; ++i) {
-        p.grad_out[token * depth + i] = s.grad_out[first + i];
-        p.inner[token] += s.out[first + i] * s.grad_out[first + i];
-      }
-    }
-    for (int y = 0; h.regions.any && y < window; ++y)
+    const Regions regions = regions_of(at, window, (int)s.shift);
+    for (int y = 0; regions.any && y < window; ++y)
       for (int piece = 0; piece < pieces; ++piece)
-        pack_mask(p.masks + (y * pieces + piece) * 4 * LANES, h.regions, y, piece * LANES);
-    int row = 0;
-    for (; row + QUERIES <= window; row += QUERIES)
-      for (int column = 0; column < window; ++column) differentiate<QUERIES>(s, p, h, row, column);
-    for (; row < window; ++row)
-      for (int column = 0; column < window; ++column) differentiate<1>(s, p, h, row, column);
-
-    for (int token = 0; token < tokens; ++token) {
-      float *to = s.grad_qkv + place[token] * h.qkv_stride + head * depth;
-      const int column = token % window;
-      const int64_t vector = token / window * pieces + column / LANES;
-      const int64_t from = vector * depth * LANES + column % LANES;
-      for (int i = 0; i < depth; ++i) {
-        to[s.channels + i] = p.grad_keys_t[from + i * LANES] * (1.0f / LOG2_E);
-        to[2 * s.channels + i] = p.grad_values_t[from + i * LANES];
-      }
+        pack_mask(p.masks + (y * pieces + piece) * 4 * LANES, regions, y, piece * LANES);
+    for (int64_t head = 0; head < s.heads; ++head) {
+      p.table = tables + head * table_size;
+      p.grad_table = grad_tables + head * table_size;
+      differentiate_window(s, p, head_of(s, place, at, head));
     }
   }
-  float *grad_table = s.grad_table + task * entries;
-  for (int64_t i = 0; i < entries; ++i) grad_table[i] = p.grad_table[entries - 1 - i];
+  for (int64_t head = 0; head < s.heads; ++head) {
+    const float *from = grad_tables + head * table_size;
+    std::reverse_copy(from, from + entries, s.grad_table + (part * s.heads + head) * entries);
+  }
 }

@@ -97,6 +97,38 @@ INLINE vf gelu(vf x) {
   return maximum(x, splat(0.0f)) - magnitude * tail;
 }
 
+// Phi(x) + x phi(x).
+INLINE vf gelu_slope(vf x) {
+  const vf magnitude = minimum(maximum(x, 0.0f - x), splat(1e4f));
+  vf bell;
+  const vf tail = normal_tail(magnitude, &bell);
+  const vf below = select_greater(x, splat(0.0f), 1.0f - tail, tail);  // Phi(x)
+  return below + minimum(maximum(x, splat(-1e4f)), splat(1e4f)) * bell * 0.39894228040143268f;
+}
+
+// Gradient of a normalised row by the row, in the place of that by its result; `sums` of both by weight
+// and bias grow ([2][channels in whole vectors]). All in scratch.
+INLINE void normalise_backward(float *grad, const float *from, const Norm &norm, int channels, float *sums) {
+  const Moments m = moments(from, channels, norm.eps);
+  const int64_t wide = vectors(channels);
+  vf mean = splat(0.0f), slope = splat(0.0f);
+  each_vector(channels, [&](int i, int count) FLAT {
+    const vf unit = keep_lanes((load(from + i) - splat(m.mean)) * m.factor, count, 0.0f);
+    const vf g = load(grad + i);
+    store(sums + i, load(sums + i) + g * unit);
+    store(sums + wide + i, load(sums + wide + i) + g);
+    const vf inner = keep_lanes(g * load(norm.weight + i), count, 0.0f);
+    mean += inner;
+    slope += inner * unit;
+  });
+  const float mean_grad = sum(mean) / channels, mean_slope = sum(slope) / channels;
+  for (int i = 0; i < channels; i += LANES) {
+    const vf unit = (load(from + i) - splat(m.mean)) * m.factor;
+    const vf inner = load(grad + i) * load(norm.weight + i);
+    store(grad + i, (inner - splat(mean_grad) - unit * mean_slope) * m.factor);
+  }
+}
+
 INLINE vf sigmoid(vf x) { return 1.0f / (1.0f + exp2_approx(x * -LOG2_E)); }
 
 INLINE void gelu_rows(float *x, int64_t floats) {

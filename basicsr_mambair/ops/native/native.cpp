@@ -189,7 +189,7 @@ EXPORT void mambair_attention_backward(const AttentionArguments *given, int32_t 
   AttentionArguments s = *given;
   const std::vector<float> tables = packed_tables(s);
   s.tables = tables.data();
-  run_tasks(KERNEL(run_attention_backward), &s, s.heads * s.parts, threads, parallel);
+  run_tasks(KERNEL(run_attention_backward), &s, s.parts, threads, parallel);
 }
 
 EXPORT void mambair_dense(const DenseArguments *given, int32_t threads, Parallel parallel) {
@@ -198,6 +198,17 @@ EXPORT void mambair_dense(const DenseArguments *given, int32_t threads, Parallel
   s.packed = packed.data();
   KERNEL(pack_dense)(s);
   run_tasks(KERNEL(run_dense), &s, (s.tokens + BLOCK - 1) / BLOCK, threads, parallel);
+}
+
+EXPORT void mambair_dense_backward(const DenseArguments *given, int32_t threads, Parallel parallel) {
+  DenseArguments s = *given;
+  std::vector<float> packed(baseline::dense_floats(s));
+  s.packed = packed.data();
+  std::vector<float> sums(s.parts * KERNEL(dense_sums_floats)(s));
+  s.sums = sums.data();
+  KERNEL(pack_dense)(s);
+  run_tasks(KERNEL(run_dense_backward), &s, s.parts, threads, parallel);
+  KERNEL(finish_dense_backward)(s);
 }
 
 EXPORT int64_t mambair_block_floats(const BlockArguments *s) {

@@ -77,3 +77,39 @@ INLINE void multiply(float *to, int64_t to_stride, const float *a, int64_t a_str
     }
   }
 }
+
+// to ([i][to_stride]) += the sum over rows of a ([row][i]) times b ([row][columns in whole vectors]), for
+// `count` columns of a: the gradient of a layer's weights. Rows of `to` up to a multiple of ROWS are
+// written.
+template <int WIDTH>
+static NOINLINE void accumulate_tile(float *to, int64_t to_stride, const float *a, int64_t a_stride,
+                                     const float *b, int64_t b_stride, int rows) {
+  vf sums[ROWS][WIDTH];
+  unroll<ROWS>([&](int r) FLAT {
+    unroll<WIDTH>([&](int c) FLAT { sums[r][c] = load(to + r * to_stride + c * LANES); });
+  });
+  for (int i = 0; i < rows; ++i, a += a_stride, b += b_stride) {
+    const vf left = load(b), right = load(b + (WIDTH - 1) * LANES);
+    unroll<ROWS>([&](int r) FLAT {
+      const vf value = splat(a[r]);
+      sums[r][0] += value * left;
+      if (WIDTH > 1) sums[r][WIDTH - 1] += value * right;
+    });
+  }
+  unroll<ROWS>([&](int r) FLAT {
+    unroll<WIDTH>([&](int c) FLAT { store(to + r * to_stride + c * LANES, sums[r][c]); });
+  });
+}
+
+INLINE void accumulate(float *to, int64_t to_stride, const float *a, int64_t a_stride, const float *b,
+                       int64_t b_stride, int rows, int count, int columns) {
+  const int wide = (int)vectors(columns);
+  for (int first = 0; first < count; first += ROWS)
+    for (int column = 0; column < wide; column += PANEL) {
+      float *tile = to + first * to_stride + column;
+      if (wide - column < PANEL)
+        accumulate_tile<1>(tile, to_stride, a + first, a_stride, b + column, b_stride, rows);
+      else
+        accumulate_tile<COLUMNS>(tile, to_stride, a + first, a_stride, b + column, b_stride, rows);
+    }
+}
