@@ -11,7 +11,7 @@ from setuptools import Extension, find_packages, setup
 
 NATIVE = "basicsr_mambair/ops/native"
 HEADERS = (
-    "api", "attention", "block", "dense", "depthwise", "kernels", "linear", "route", "scan", "simd",
+    "api", "attention", "block", "block_backward", "dense", "depthwise", "kernels", "linear", "route", "scan", "simd",
     "tiles",
 )  # fmt: skip
 

@@ -52,7 +52,7 @@ class ConvFFN(nn.Module):
         self.fc2 = nn.Linear(hidden_dim, dim)
 
     def kernel_parameters(self) -> list[Tensor | None]:
-        """FFN_PARAMETERS and GATE_PARAMETERS of the kernel of whole blocks."""
+        """What the kernel of whole blocks takes: FFN_PARAMETERS, GATE_PARAMETERS."""
         return [*_parameters(self.fc1, self.fc2, self.dwconv.depthwise_conv[0]), None, None]
 
     def forward(self, x: Tensor, norm: nn.LayerNorm, residual: Residual) -> Tensor:
@@ -90,7 +90,7 @@ class GatedConvFFN(nn.Module):
         self.fc2 = nn.Linear(hidden_dim // 2, dim)
 
     def kernel_parameters(self) -> list[Tensor | None]:
-        """FFN_PARAMETERS and GATE_PARAMETERS of the kernel of whole blocks."""
+        """What the kernel of whole blocks takes: FFN_PARAMETERS, GATE_PARAMETERS."""
         return _parameters(self.fc1, self.fc2, self.sg.conv, self.sg.norm)
 
     def forward(self, x: Tensor, norm: nn.LayerNorm, residual: Residual) -> Tensor:

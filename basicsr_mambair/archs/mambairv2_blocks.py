@@ -78,13 +78,7 @@ class AttentiveBlock(nn.Module):
         """``(B, H, W, C)`` to the same; ``index`` is the relative position index."""
         parameters = self._kernel_parameters(x)
         if parameters is not None:
-            keys, noise = self.assm.draw(routing, x.flatten(1, 2))
-            attention = self.win_mhsa
-            y: Tensor = kernel.attentive_block(
-                x, parameters, attention.num_heads, attention.window_size, self.shift,
-                self.norm1.eps, keys, noise,
-            )  # fmt: skip
-            return y
+            return self._run_kernel(x, parameters, routing)
         qkv = dense(x, self.wqkv, norm=self.norm1)
         y = self.win_mhsa(qkv, index, self.shift, Residual(x))
         x = self.convffn1(y, self.norm2, Residual(y, x, self.scale1))
@@ -92,14 +86,26 @@ class AttentiveBlock(nn.Module):
         y = self.assm(x, self.norm3, self.embeddingA.weight, routing)
         return self.convffn2(y, self.norm4, Residual(y, x, self.scale2))
 
-    def _kernel_parameters(self, x: Tensor) -> list[Tensor | None] | None:
+    def _run_kernel(self, x: Tensor, parameters: list[Tensor], routing: Routing) -> Tensor:
+        keys, noise = self.assm.draw(routing, x.flatten(1, 2))
+        attention, keep = self.win_mhsa, torch.is_grad_enabled()
+        soft = keep and self.training and routing.mode != "argmax"
+        y: Tensor = kernel.attentive_block(
+            x, parameters, attention.num_heads, attention.window_size, self.shift, self.norm1.eps,
+            keys, noise, soft, keep,
+        )[0]  # fmt: skip
+        return y
+
+    def _kernel_parameters(self, x: Tensor) -> list[Tensor] | None:
         """What the kernel of whole blocks takes; ``None`` where it cannot stand for the layers."""
         if not self._kernel_fits or self.assm.selectiveScan.backend not in ("auto", "cpp"):
             return None
-        if torch.is_grad_enabled() or _types(self) != self._types:
+        if _types(self) != self._types:
             return None
-        parameters = [_lookup(self, path) for path in _PATHS]
-        parameters += self.convffn1.kernel_parameters() + self.convffn2.kernel_parameters()
+        found = [_lookup(self, path) for path in _PATHS]
+        found += self.convffn1.kernel_parameters() + self.convffn2.kernel_parameters()
+        nothing = x.new_empty(0)
+        parameters = [nothing if parameter is None else parameter for parameter in found]
         return parameters if kernel.can_run(x, parameters) else None
 
 
@@ -113,9 +119,12 @@ def _lookup(module: Any, path: list[str]) -> Tensor | None:
     return module._parameters[name]
 
 
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
 def _types(module: nn.Module) -> list[type | None]:
     """Classes of a module and all below it; ``None`` where a hook wants to see what passes."""
-    hooked = module._forward_hooks or module._forward_pre_hooks
+    hooked = any(getattr(module, name) for name in _HOOKS)
     types: list[type | None] = [None if hooked else type(module)]
     for child in module._modules.values():
         if child is not None:

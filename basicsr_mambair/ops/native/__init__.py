@@ -78,10 +78,17 @@ class DenseArguments(ctypes.Structure):
             (name, _FLOATS)
             for name in (
                 "grad_y", "grad_kept", "grad_x", "grad_times", "grad_norm_weight", "grad_norm_bias",
-                "grad_weight", "grad_bias", "grad_second", "grad_scale", "packed", "sums",
+                "grad_weight", "grad_bias", "grad_second", "grad_scale", "sums",
             )
         ]
     )  # fmt: skip
+
+
+# The sizes that BlockArguments begins with, but for the shift.
+BLOCK_SIZES = (
+    "batch", "height", "width", "channels", "heads", "window", "hidden", "d_state", "rank",
+    "classes", "inner_rank", "route_hidden", "kernel", "gated",
+)  # fmt: skip
 
 
 class BlockArguments(ctypes.Structure):
@@ -98,11 +105,21 @@ class BlockArguments(ctypes.Structure):
         + [
             (name, ctypes.c_void_p)
             for name in (
-                "x", "y", "parameters", "keys", "noise", "packed", "part", "half", "ffn", "inner",
-                "ordered", "scanned", "projected", "chosen", "order", "inverse",
+                "x", "y", "parameters", "keys", "noise", "packed", "part1", "half", "part2", "ffn1",
+                "ffn2", "inner", "ordered", "scanned", "projected", "chosen", "order", "inverse",
+                "qkv", "attended", "log_sums", "states",
             )
         ]
-        + [("eps", ctypes.c_float), ("gated", ctypes.c_int32)]
+        + [("parts", ctypes.c_int64)]
+        + [
+            (name, ctypes.c_void_p)
+            for name in (
+                "grad_y", "grad_x", "grad_parameters", "sums", "grad_part", "grad_half", "grad_ffn",
+                "grad_conv", "grad_inner", "grad_scanned", "grad_ordered", "grad_delta", "grad_B",
+                "grad_C", "grad_A", "grad_D", "grad_bias",
+            )
+        ]
+        + [("eps", ctypes.c_float), ("gated", ctypes.c_int32), ("soft", ctypes.c_int32)]
     )  # fmt: skip
 
 
@@ -129,13 +146,16 @@ def library() -> ctypes.CDLL | None:
         "mambair_dense",
         "mambair_dense_backward",
         "mambair_block",
+        "mambair_block_backward",
         "mambair_route",
     ):
         function = getattr(loaded, name)
         function.argtypes = [ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p]
         function.restype = None
-    loaded.mambair_block_floats.argtypes = [ctypes.c_void_p]
-    loaded.mambair_block_floats.restype = ctypes.c_int64
+    for name in ("mambair_block_floats", "mambair_block_sums_floats"):
+        function = getattr(loaded, name)
+        function.argtypes = [ctypes.c_void_p]
+        function.restype = ctypes.c_int64
     return loaded
 
 
@@ -188,7 +208,13 @@ def address(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
+def _constant(name: str) -> int:
+    """A number that the library was built with; 0 without a library."""
+    loaded = library()
+    return 0 if loaded is None else int(getattr(loaded, f"mambair_{name}")())
+
+
 # Plain values for the code that compilers trace.
 AVAILABLE = library() is not None
-MAX_KERNEL: int = library().mambair_max_kernel() if AVAILABLE else 0  # type: ignore[union-attr]
-MAX_STATES: int = library().mambair_max_states() if AVAILABLE else 0  # type: ignore[union-attr]
+LANES, CHUNK, MAX_ROWS = _constant("lanes"), _constant("chunk"), _constant("max_rows")
+MAX_KERNEL, MAX_STATES = _constant("max_kernel"), _constant("max_states")

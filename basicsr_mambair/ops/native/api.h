@@ -72,11 +72,11 @@ struct DenseArguments {
   const float *grad_y, *grad_kept;  // grad_kept: or null
   float *grad_x, *grad_times, *grad_norm_weight, *grad_norm_bias, *grad_weight, *grad_bias;
   float *grad_second, *grad_scale;
-  // Set by the entry point: layer and norm, packed; sums of every part.
-  float *packed, *sums;
+  float *sums;             // of every part; set by the kernel
 };
 
-// A block of MambaIRv2 without gradients. Maps are (batch, height, width, channels), contiguous.
+// A block of MambaIRv2. Maps are (batch, height, width, channels), contiguous; those with `hidden`
+// channels are read up to LANES floats past their end.
 struct BlockArguments {
   int64_t batch, height, width, channels, heads, window, shift;
   int64_t hidden, d_state, rank, classes, inner_rank, route_hidden, kernel;
@@ -85,15 +85,32 @@ struct BlockArguments {
   const float *const *parameters;  // in the order of BlockParameter (block.h)
   const int32_t *keys;  // of the noise of every batch element, or null
   const float *noise;   // (batch, height * width, classes), or null
-  // Room; those with `hidden` channels are read up to LANES floats past their end.
-  float *packed;            // mambair_block_floats() floats
-  float *part, *half;       // maps: after attention and scan; after the first half of the block
-  float *ffn, *inner;       // maps of `hidden` channels
-  float *ordered, *scanned; // the same, sorted by class; scanned may be inner
-  float *projected;         // (batch, height * width, rank + 2 * d_state)
+  float *packed;        // room for mambair_block_floats() floats
+  // What passes from sweep to sweep. Without gradients part1 and part2, ffn1 and ffn2, inner and scanned
+  // may be the same.
+  float *part1, *half, *part2;  // maps: after attention, after the first half, after the scan
+  float *ffn1, *ffn2, *inner;   // maps of `hidden` channels
+  float *ordered, *scanned;     // the same, sorted by class
+  float *projected;             // (batch, height * width, rank + 2 * d_state)
   int32_t *chosen, *order, *inverse;  // (batch * height * width)
+  // Kept for gradients, or null. Of windows: rows of tokens in whole tiles, of channels in whole vectors.
+  float *qkv, *attended;  // (windows, tokens, 3 * channels), (windows, tokens, channels)
+  float *log_sums;        // (windows, window^2, heads)
+  float *states;          // of the scan
+  // Backward only.
+  int64_t parts;            // gradients of parameters are sums of so many parts
+  const float *grad_y;
+  float *grad_x;
+  float *const *grad_parameters;  // in the order of `parameters`
+  float *sums;              // room for mambair_block_sums_floats() floats
+  float *grad_part, *grad_half;              // maps
+  float *grad_ffn, *grad_conv, *grad_inner;  // maps of `hidden` channels, as are those of the scan:
+  float *grad_scanned, *grad_ordered, *grad_delta;
+  float *grad_B, *grad_C;   // as in ScanArguments
+  float *grad_A, *grad_D, *grad_bias;
   float eps;                // of every norm
   int32_t gated;            // which FFN
+  int32_t soft;             // the choice of a class has a (straight-through) gradient
 };
 
 // Choice of a class for every token, and the order of the tokens by class.

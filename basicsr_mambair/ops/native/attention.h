@@ -54,14 +54,20 @@ INLINE Regions regions_of(const Window &at, int window, int shift) {
   return r;
 }
 
-// What attention of one head needs to know of its place.
+// One head of a window, and where its tokens are. Strides are floats from place to place.
 struct Head {
-  int window, depth, head;
-  int64_t channels;         // of all heads
-  const int64_t *place;     // of every token, in the map
-  const float *qkv;         // at a place: `qkv_stride` floats
+  int window, depth, head, heads;
+  int64_t channels;      // of all heads
+  float scale;
+  const int64_t *place;  // of every token
+  const float *qkv;
   int64_t qkv_stride;
+  float *out, *log_sums;  // log_sums: or null; `heads` floats at a place
+  int64_t out_stride;
   Regions regions;
+  // Backward only.
+  const float *grad_out;  // strides of out and qkv
+  float *grad_qkv;
 };
 
 INLINE int pieces_of(int window) { return (window + LANES - 1) / LANES; }  // vectors a row
@@ -245,15 +251,13 @@ INLINE int64_t attend_floats(int window, int depth) {
          5 * LANES;
 }
 
-// One head of one window. Results go to `out`, `out_stride` floats at a place; `log_sums`, unless null,
-// takes log2 of the softmax's denominators, `heads` floats at a place.
-static void attend(const Head &h, const float *table, float scale, Scratch scratch, float *out,
-                   int64_t out_stride, float *log_sums, int64_t heads) {
+// One head of one window.
+static void attend(const Head &h, const float *table, Scratch scratch) {
   const int window = h.window, depth = h.depth, tokens = window * window, padded = fours(depth);
   float *queries = scratch.take(lanes_of(window) * depth);
   float *keys = scratch.take(tokens * depth), *values = scratch.take(tokens * padded);
   float *scores = scratch.take(tokens * LANES), *sums = scratch.take(padded * LANES);
-  pack_lanes(queries, h, 0, scale * LOG2_E);
+  pack_lanes(queries, h, 0, h.scale * LOG2_E);
   pack_tokens(keys, depth, h, 1, 1.0f);
   pack_tokens(values, padded, h, 2, 1.0f);
   for (int row = 0; row < window; ++row)
@@ -270,14 +274,14 @@ static void attend(const Head &h, const float *table, float scale, Scratch scrat
       const int64_t *place = h.place + row * window + column;
       const int count = window - column < LANES ? window - column : LANES;
       float *rows[LANES];
-      for (int lane = 0; lane < count; ++lane) rows[lane] = out + place[lane] * out_stride + h.head * depth;
+      for (int lane = 0; lane < count; ++lane) rows[lane] = h.out + place[lane] * h.out_stride + h.head * depth;
       lanes_to_rows(rows, sums, count, 1.0f, depth);
-      if (!log_sums) continue;
+      if (!h.log_sums) continue;
       alignas(64) float peaks[LANES], totals[LANES];
       store(peaks, highest);
       store(totals, total);
       for (int lane = 0; lane < count; ++lane)
-        log_sums[place[lane] * heads + h.head] = peaks[lane] + std::log2(totals[lane]);
+        h.log_sums[place[lane] * h.heads + h.head] = peaks[lane] + std::log2(totals[lane]);
     }
 }
 
@@ -286,11 +290,18 @@ INLINE Head head_of(const AttentionArguments &s, const int64_t *place, const Win
   h.window = (int)s.window;
   h.depth = (int)(s.channels / s.heads);
   h.head = (int)head;
+  h.heads = (int)s.heads;
   h.channels = s.channels;
+  h.scale = s.scale;
   h.place = place;
   h.qkv = s.qkv;
   h.qkv_stride = 3 * s.channels;
+  h.out = s.out;
+  h.log_sums = s.log_sums;
+  h.out_stride = s.channels;
   h.regions = regions_of(at, (int)s.window, (int)s.shift);
+  h.grad_out = s.grad_out;
+  h.grad_qkv = s.grad_qkv;
   return h;
 }
 
@@ -303,8 +314,7 @@ static void run_attention_forward(const void *context, int64_t task) {
   int64_t *place = (int64_t *)scratch.take(2 * window * window);
   locate_tokens(place, at, s.height, s.width, window, (int)s.shift);
   const Head h = head_of(s, place, at, task % s.heads);
-  attend(h, s.tables + h.head * table_floats(window), s.scale, scratch, s.out, s.channels, s.log_sums,
-         s.heads);
+  attend(h, s.tables + h.head * table_floats(window), scratch);
 }
 
 // Operands of the backward pass of one window and head, packed.
@@ -317,8 +327,7 @@ struct Packed {
   float *log_sums, *inner;  // (token); inner: dO·O
   float *masks;        // [row][piece][region][LANES], of border windows
   float *grad_scores;  // [query][token of whole pieces]
-  const float *table;  // of the head, from its end
-  float *grad_table;
+  float *table, *grad_table;  // of every head, from its end
 };
 
 // COUNT queries, one below the other from (row, column) on, by all keys. The probabilities P are
@@ -398,8 +407,7 @@ static NOINLINE void differentiate_queries(float *out, const float *grad_scores,
 }
 
 template <int COUNT>
-INLINE void differentiate(const AttentionArguments &s, const Packed &p, const Head &h, int row,
-                          int column) {
+INLINE void differentiate(const Packed &p, const Head &h, int row, int column) {
   const int64_t wide = lanes_of(h.window);
   differentiate_keys<COUNT>(p, h, row, column);
   for (int first = 0; first < h.depth; first += LANES) {
@@ -407,71 +415,22 @@ INLINE void differentiate(const AttentionArguments &s, const Packed &p, const He
     differentiate_queries<COUNT>(grads, p.grad_scores, wide, p.keys + first, vectors(h.depth));
     for (int j = 0; j < COUNT; ++j) {
       const int64_t place = h.place[(row + j) * h.window + column];
-      float *to = s.grad_qkv + place * h.qkv_stride + h.head * h.depth + first;
-      copy_scaled(to, grads + j * LANES, s.scale, h.depth - first < LANES ? h.depth - first : LANES);
+      float *to = h.grad_qkv + place * h.qkv_stride + h.head * h.depth + first;
+      copy_scaled(to, grads + j * LANES, h.scale, h.depth - first < LANES ? h.depth - first : LANES);
     }
   }
 }
 
-// Gradients of one head of one window.
-INLINE void differentiate_window(const AttentionArguments &s, const Packed &p, const Head &h) {
-  const int window = h.window, depth = h.depth;
-  const int64_t wide = lanes_of(window), key_stride = vectors(depth), first_channel = h.head * depth;
-  const int pieces = pieces_of(window);
-  pack_tokens(p.queries, depth, h, 0, s.scale * LOG2_E);
-  pack_lanes(p.keys_t, h, 1, 1.0f);
-  pack_lanes(p.values_t, h, 2, 1.0f);
-  memset(p.grad_keys_t, 0, wide * depth * sizeof(float));
-  memset(p.grad_values_t, 0, wide * depth * sizeof(float));
-  for (int row = 0; row < window; ++row)
-    for (int column = 0; column < window; ++column) {
-      const int token = row * window + column;
-      const int64_t place = h.place[token];
-      const float *key = s.qkv + place * h.qkv_stride + s.channels + first_channel;
-      const float *out = s.out + place * s.channels + first_channel;
-      const float *grad = s.grad_out + place * s.channels + first_channel;
-      float *keys = p.keys + (row * pieces * LANES + column) * key_stride;
-      copy_scaled(keys, key, 1.0f, depth);
-      copy_scaled(p.grad_out + token * depth, grad, 1.0f, depth);
-      float inner = 0.0f;
-      for (int i = 0; i < depth; ++i) inner += out[i] * grad[i];
-      p.inner[token] = inner;
-      p.log_sums[token] = s.log_sums[place * s.heads + h.head];
-    }
-  int row = 0;
-  for (; row + QUERIES <= window; row += QUERIES)
-    for (int column = 0; column < window; ++column) differentiate<QUERIES>(s, p, h, row, column);
-  for (; row < window; ++row)
-    for (int column = 0; column < window; ++column) differentiate<1>(s, p, h, row, column);
-
-  int64_t from = 0;
-  for (row = 0; row < window; ++row)
-    for (int column = 0; column < window; column += LANES, from += depth * LANES) {
-      const int count = window - column < LANES ? window - column : LANES;
-      float *grad_keys[LANES], *grad_values[LANES];
-      for (int lane = 0; lane < count; ++lane) {
-        const int64_t place = h.place[row * window + column + lane];
-        grad_keys[lane] = s.grad_qkv + place * h.qkv_stride + s.channels + first_channel;
-        grad_values[lane] = grad_keys[lane] + s.channels;
-      }
-      lanes_to_rows(grad_keys, p.grad_keys_t + from, count, 1.0f / LOG2_E, depth);
-      lanes_to_rows(grad_values, p.grad_values_t + from, count, 1.0f, depth);
-    }
+INLINE int64_t differentiate_floats(int window, int depth, int heads) {
+  const int64_t tokens = (int64_t)window * window, wide = lanes_of(window);
+  return 2 * vectors(tokens * depth) + 4 * wide * depth + wide * vectors(depth) + 2 * vectors(tokens) +
+         (4 + QUERIES) * wide + 2 * heads * vectors(table_floats(window));
 }
 
-// Gradients of the windows `part`, `part + parts`, …, all heads of a window while it is in cache.
-static void run_attention_backward(const void *context, int64_t part) {
-  const AttentionArguments &s = *(const AttentionArguments *)context;
-  const int window = (int)s.window, tokens = window * window, depth = (int)(s.channels / s.heads);
-  const int64_t rows = s.height / window, columns = s.width / window;
-  const int64_t wide = lanes_of(window), table_size = vectors(table_floats(window));
-  const int64_t entries = table_floats(window) - LANES;
-  const int pieces = pieces_of(window);
-
-  Scratch scratch(2 * vectors(tokens) + 2 * vectors(tokens * depth) + 4 * wide * depth +
-                  wide * vectors(depth) + 2 * vectors(tokens) + (4 + QUERIES) * wide +
-                  2 * s.heads * table_size);
-  int64_t *place = (int64_t *)scratch.take(2 * tokens);
+// Room, and the tables of every head from their end.
+INLINE Packed prepare_backward(Scratch &scratch, const float *tables, int window, int depth, int heads) {
+  const int64_t tokens = (int64_t)window * window, wide = lanes_of(window);
+  const int64_t table_size = vectors(table_floats(window)), entries = table_floats(window) - LANES;
   Packed p;
   p.queries = scratch.take(tokens * depth);
   p.grad_out = scratch.take(tokens * depth);
@@ -484,29 +443,94 @@ static void run_attention_backward(const void *context, int64_t part) {
   p.inner = scratch.take(tokens);
   p.masks = scratch.take(4 * wide);
   p.grad_scores = scratch.take(QUERIES * wide);
-  float *tables = scratch.take(s.heads * table_size), *grad_tables = scratch.take(s.heads * table_size);
-  memset(tables, 0, s.heads * table_size * sizeof(float));
-  memset(grad_tables, 0, s.heads * table_size * sizeof(float));
+  p.table = scratch.take(heads * table_size);
+  p.grad_table = scratch.take(heads * table_size);
+  memset(p.table, 0, heads * table_size * sizeof(float));
+  memset(p.grad_table, 0, heads * table_size * sizeof(float));
   memset(p.keys, 0, wide * vectors(depth) * sizeof(float));
-  for (int64_t head = 0; head < s.heads; ++head)
-    std::reverse_copy(s.tables + head * table_floats(window),
-                      s.tables + head * table_floats(window) + entries, tables + head * table_size);
+  for (int head = 0; head < heads; ++head) {
+    const float *table = tables + head * table_floats(window);
+    std::reverse_copy(table, table + entries, p.table + head * table_size);
+  }
+  return p;
+}
 
+INLINE void pack_masks(const Packed &p, const Regions &regions, int window) {
+  const int pieces = pieces_of(window);
+  for (int y = 0; regions.any && y < window; ++y)
+    for (int piece = 0; piece < pieces; ++piece)
+      pack_mask(p.masks + (y * pieces + piece) * 4 * LANES, regions, y, piece * LANES);
+}
+
+// Gradients of one head of one window; its table's grow.
+INLINE void differentiate_head(Packed p, const Head &h) {
+  const int window = h.window, depth = h.depth;
+  const int64_t wide = lanes_of(window), key_stride = vectors(depth), first_channel = h.head * depth;
+  const int pieces = pieces_of(window);
+  p.table += h.head * vectors(table_floats(window));
+  p.grad_table += h.head * vectors(table_floats(window));
+  pack_tokens(p.queries, depth, h, 0, h.scale * LOG2_E);
+  pack_lanes(p.keys_t, h, 1, 1.0f);
+  pack_lanes(p.values_t, h, 2, 1.0f);
+  memset(p.grad_keys_t, 0, wide * depth * sizeof(float));
+  memset(p.grad_values_t, 0, wide * depth * sizeof(float));
+  for (int row = 0; row < window; ++row)
+    for (int column = 0; column < window; ++column) {
+      const int token = row * window + column;
+      const int64_t place = h.place[token];
+      const float *key = h.qkv + place * h.qkv_stride + h.channels + first_channel;
+      const float *out = h.out + place * h.out_stride + first_channel;
+      const float *grad = h.grad_out + place * h.out_stride + first_channel;
+      copy_scaled(p.keys + (row * pieces * LANES + column) * key_stride, key, 1.0f, depth);
+      copy_scaled(p.grad_out + token * depth, grad, 1.0f, depth);
+      float inner = 0.0f;
+      for (int i = 0; i < depth; ++i) inner += out[i] * grad[i];
+      p.inner[token] = inner;
+      p.log_sums[token] = h.log_sums[place * h.heads + h.head];
+    }
+  int row = 0;
+  for (; row + QUERIES <= window; row += QUERIES)
+    for (int column = 0; column < window; ++column) differentiate<QUERIES>(p, h, row, column);
+  for (; row < window; ++row)
+    for (int column = 0; column < window; ++column) differentiate<1>(p, h, row, column);
+
+  int64_t from = 0;
+  for (row = 0; row < window; ++row)
+    for (int column = 0; column < window; column += LANES, from += depth * LANES) {
+      const int count = window - column < LANES ? window - column : LANES;
+      float *grad_keys[LANES], *grad_values[LANES];
+      for (int lane = 0; lane < count; ++lane) {
+        const int64_t place = h.place[row * window + column + lane];
+        grad_keys[lane] = h.grad_qkv + place * h.qkv_stride + h.channels + first_channel;
+        grad_values[lane] = grad_keys[lane] + h.channels;
+      }
+      lanes_to_rows(grad_keys, p.grad_keys_t + from, count, 1.0f / LOG2_E, depth);
+      lanes_to_rows(grad_values, p.grad_values_t + from, count, 1.0f, depth);
+    }
+}
+
+// to (heads, (2w - 1)^2)
+INLINE void unpack_grad_tables(float *to, const Packed &p, int window, int heads) {
+  const int64_t entries = table_floats(window) - LANES;
+  for (int head = 0; head < heads; ++head, to += entries) {
+    const float *from = p.grad_table + head * vectors(table_floats(window));
+    std::reverse_copy(from, from + entries, to);
+  }
+}
+
+// Gradients of the windows `part`, `part + parts`, …, all heads of a window while it is in cache.
+static void run_attention_backward(const void *context, int64_t part) {
+  const AttentionArguments &s = *(const AttentionArguments *)context;
+  const int window = (int)s.window, heads = (int)s.heads, depth = (int)(s.channels / s.heads);
+  const int64_t rows = s.height / window, columns = s.width / window;
+  Scratch scratch(2 * vectors(window * window) + differentiate_floats(window, depth, heads));
+  int64_t *place = (int64_t *)scratch.take(2 * window * window);
+  const Packed p = prepare_backward(scratch, s.tables, window, depth, heads);
   for (int64_t number = part; number < s.batch * rows * columns; number += s.parts) {
     const Window at = window_at(number, rows, columns);
     locate_tokens(place, at, s.height, s.width, window, (int)s.shift);
-    const Regions regions = regions_of(at, window, (int)s.shift);
-    for (int y = 0; regions.any && y < window; ++y)
-      for (int piece = 0; piece < pieces; ++piece)
-        pack_mask(p.masks + (y * pieces + piece) * 4 * LANES, regions, y, piece * LANES);
-    for (int64_t head = 0; head < s.heads; ++head) {
-      p.table = tables + head * table_size;
-      p.grad_table = grad_tables + head * table_size;
-      differentiate_window(s, p, head_of(s, place, at, head));
-    }
+    pack_masks(p, regions_of(at, window, (int)s.shift), window);
+    for (int head = 0; head < heads; ++head) differentiate_head(p, head_of(s, place, at, head));
   }
-  for (int64_t head = 0; head < s.heads; ++head) {
-    const float *from = grad_tables + head * table_size;
-    std::reverse_copy(from, from + entries, s.grad_table + (part * s.heads + head) * entries);
-  }
+  unpack_grad_tables(s.grad_table + part * heads * (table_floats(window) - LANES), p, window, heads);
 }

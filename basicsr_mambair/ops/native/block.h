@@ -43,6 +43,7 @@ struct PackedBlock {
   float *dictionary;  // [class][d_state]
   float *A;           // [d_state][hidden]
   float *delta_weight, *delta_bias, *D;
+  Linear delta;       // the same, for gradients
   int64_t tokens, length;  // of the batch, of a picture
 };
 
@@ -65,16 +66,24 @@ INLINE Norm block_norm(Room &room, const float *weight, const float *bias, int c
   return {to, to + vectors(channels), eps};
 }
 
-INLINE Linear block_linear(Room &room, const float *weight, const float *bias, int in, int out,
-                           float padding = 0.0f) {
+INLINE Linear block_linear(Room &room, bool backward, const float *weight, const float *bias, int in,
+                           int out, float padding = 0.0f) {
   float *to = room.take(linear_floats(in, out));
-  return to ? pack_linear(to, weight, bias, in, out, padding) : Linear{};
+  float *transposed = backward ? room.take(transposed_floats(in, out)) : nullptr;
+  if (!to) return {in, out, nullptr, nullptr, nullptr};
+  Linear layer = pack_linear(to, weight, bias, in, out, padding);
+  if (backward) pack_transposed(layer, transposed, weight);
+  return layer;
 }
 
-INLINE Depthwise block_depthwise(Room &room, const float *weight, const float *bias, int channels,
-                                 int kernel) {
+INLINE Depthwise block_depthwise(Room &room, bool backward, const float *weight, const float *bias,
+                                 int channels, int kernel) {
   float *to = room.take(depthwise_floats(channels, kernel));
-  return to ? pack_depthwise(to, weight, bias, channels, kernel) : Depthwise{};
+  float *flipped = backward ? room.take(kernel * kernel * vectors(channels)) : nullptr;
+  if (!to) return {channels, kernel, nullptr, nullptr, nullptr};
+  Depthwise layer = pack_depthwise(to, weight, bias, channels, kernel);
+  if (backward) pack_flipped(layer, flipped);
+  return layer;
 }
 
 INLINE float *block_row(Room &room, const float *from, int channels) {
@@ -89,9 +98,9 @@ INLINE FFN block_ffn(Room &room, const BlockArguments &s, const float *const *p,
   FFN f;
   f.gated = s.gated;
   f.norm = block_norm(room, norm_weight, norm_bias, channels, s.eps);
-  f.fc1 = block_linear(room, p[FC1_WEIGHT], p[FC1_BIAS], channels, hidden);
-  f.fc2 = block_linear(room, p[FC2_WEIGHT], p[FC2_BIAS], inner, channels);
-  f.conv = block_depthwise(room, p[CONV_WEIGHT], p[CONV_BIAS], inner, (int)s.kernel);
+  f.fc1 = block_linear(room, s.grad_y, p[FC1_WEIGHT], p[FC1_BIAS], channels, hidden);
+  f.fc2 = block_linear(room, s.grad_y, p[FC2_WEIGHT], p[FC2_BIAS], inner, channels);
+  f.conv = block_depthwise(room, s.grad_y, p[CONV_WEIGHT], p[CONV_BIAS], inner, (int)s.kernel);
   if (s.gated) f.gate = block_norm(room, p[GATE_WEIGHT], p[GATE_BIAS], inner, s.eps);
   f.scale = block_row(room, scale, channels);
   return f;
@@ -108,22 +117,23 @@ static PackedBlock pack_block(const BlockArguments &s, Room &room) {
   b.norm1 = block_norm(room, p[NORM1_WEIGHT], p[NORM1_BIAS], channels, s.eps);
   b.norm3 = block_norm(room, p[NORM3_WEIGHT], p[NORM3_BIAS], channels, s.eps);
   b.out_norm = block_norm(room, p[OUT_NORM_WEIGHT], p[OUT_NORM_BIAS], hidden, s.eps);
-  b.qkv = block_linear(room, p[QKV_WEIGHT], p[QKV_BIAS], channels, 3 * channels);
-  b.proj = block_linear(room, p[PROJ_WEIGHT], p[PROJ_BIAS], channels, channels);
-  b.in = block_linear(room, p[IN_WEIGHT], p[IN_BIAS], channels, hidden);
-  b.route0 = block_linear(room, p[ROUTE0_WEIGHT], p[ROUTE0_BIAS], channels, (int)s.route_hidden);
-  b.route2 = block_linear(room, p[ROUTE2_WEIGHT], p[ROUTE2_BIAS], (int)s.route_hidden, classes, -1e30f);
-  b.x = block_linear(room, p[X_WEIGHT], nullptr, hidden, rank + 2 * d_state);
-  b.out = block_linear(room, p[OUT_WEIGHT], p[OUT_BIAS], hidden, channels);
+  b.qkv = block_linear(room, s.grad_y, p[QKV_WEIGHT], p[QKV_BIAS], channels, 3 * channels);
+  b.proj = block_linear(room, s.grad_y, p[PROJ_WEIGHT], p[PROJ_BIAS], channels, channels);
+  b.in = block_linear(room, s.grad_y, p[IN_WEIGHT], p[IN_BIAS], channels, hidden);
+  b.route0 = block_linear(room, s.grad_y, p[ROUTE0_WEIGHT], p[ROUTE0_BIAS], channels, (int)s.route_hidden);
+  b.route2 = block_linear(room, s.grad_y, p[ROUTE2_WEIGHT], p[ROUTE2_BIAS], (int)s.route_hidden, classes, -1e30f);
+  b.x = block_linear(room, s.grad_y, p[X_WEIGHT], nullptr, hidden, rank + 2 * d_state);
+  b.out = block_linear(room, s.grad_y, p[OUT_WEIGHT], p[OUT_BIAS], hidden, channels);
   b.ffn[0] = block_ffn(room, s, p + FFN1, p[NORM2_WEIGHT], p[NORM2_BIAS], p[SCALE1]);
   b.ffn[1] = block_ffn(room, s, p + FFN2, p[NORM4_WEIGHT], p[NORM4_BIAS], p[SCALE2]);
-  b.cpe = block_depthwise(room, p[CPE_WEIGHT], p[CPE_BIAS], hidden, 3);
+  b.cpe = block_depthwise(room, s.grad_y, p[CPE_WEIGHT], p[CPE_BIAS], hidden, 3);
   b.tables = room.take(s.heads * table_floats(window));
   b.dictionary = room.take(classes * d_state);
   b.A = room.take(d_state * hidden);
   b.delta_weight = room.take(rank * vectors(hidden));
   b.delta_bias = block_row(room, p[DELTA_BIAS], hidden);
   b.D = block_row(room, p[DS], hidden);
+  if (s.grad_y) b.delta = block_linear(room, true, p[DELTA_WEIGHT], p[DELTA_BIAS], rank, hidden);
   if (!room.base) return b;
 
   pack_tables(b.tables, p[TABLE], window, s.heads);
@@ -188,18 +198,23 @@ INLINE Segment segment_at(const BlockArguments &s, int64_t number) {
   return at;
 }
 
+// What an FFN convolves: of the gated one the second half of its hidden channels.
+INLINE Map convolved_map(const FFN &f, const BlockArguments &s, const float *hidden, const Segment &at) {
+  const float *picture = hidden + at.batch * s.height * s.width * s.hidden;
+  return {picture + (f.gated ? s.hidden / 2 : 0), s.height, s.width, s.hidden};
+}
+
 // The rest of an FFN of a segment, and the block's residuals `first + second · scale`: y in scratch.
-INLINE void end_ffn(const FFN &f, const BlockArguments &s, float *y, const Segment &at, const float *first,
-                    const float *second, Scratch scratch) {
+INLINE void end_ffn(const FFN &f, const BlockArguments &s, const float *hidden, float *y, const Segment &at,
+                    const float *first, const float *second, Scratch scratch) {
   const int channels = (int)s.channels, width = (int)s.hidden, inner = f.fc2.in;
   const int64_t wide = vectors(channels), inner_wide = vectors(inner);
   float *a = scratch.take(BLOCK * inner_wide), *zeros = scratch.take(width);
   memset(zeros, 0, vectors(width) * sizeof(float));
-  const float *picture = s.ffn + at.batch * s.height * s.width * width;
-  const Map map{picture + (f.gated ? width - inner : 0), s.height, s.width, width};
+  const Map map = convolved_map(f, s, hidden, at);
   convolve(a, inner_wide, map, f.conv, at.row, at.column, at.count, zeros);
   for (int r = 0; r < at.count; ++r) {
-    const float *value = s.ffn + (at.first + r) * width;
+    const float *value = hidden + (at.first + r) * width;
     float *row = a + r * inner_wide;
     for (int i = 0; i < inner; i += LANES)
       store(row + i, f.gated ? load(row + i) * load(value + i) : load(value + i) + gelu(load(row + i)));
@@ -211,17 +226,36 @@ INLINE void end_ffn(const FFN &f, const BlockArguments &s, float *y, const Segme
   }
 }
 
+// Tokens of a window lie one after the other.
+INLINE Head block_head(const PackedBlock &b, const Window &at, const int64_t *index, const float *qkv,
+                       float *attended) {
+  Head h{};
+  h.window = (int)b.s.window;
+  h.depth = (int)(b.s.channels / b.s.heads);
+  h.heads = (int)b.s.heads;
+  h.channels = b.s.channels;
+  h.scale = 1.0f / std::sqrt((float)h.depth);
+  h.place = index;
+  h.qkv = qkv;
+  h.qkv_stride = vectors(3 * b.s.channels);
+  h.out = attended;
+  h.out_stride = vectors(b.s.channels);
+  h.regions = regions_of(at, h.window, (int)b.s.shift);
+  return h;
+}
+
 static void attend_windows(const void *context, int64_t task) {
   const PackedBlock &b = *(const PackedBlock *)context;
   const BlockArguments &s = b.s;
   const int window = (int)s.window, tokens = window * window, channels = (int)s.channels;
   const int64_t wide = vectors(channels), qkv_wide = vectors(3 * channels);
-  const int64_t rows = whole(tokens, ROWS);
+  const int64_t rows = whole(tokens, MAX_ROWS);
   const Window at = window_at(task, s.height / window, s.width / window);
   Scratch scratch(4 * vectors(tokens) + rows * (qkv_wide + wide) + 2 * BLOCK * wide + ffn_floats(s) +
                   attend_floats(window, channels / (int)s.heads));
   int64_t *pixel = (int64_t *)scratch.take(2 * tokens), *index = (int64_t *)scratch.take(2 * tokens);
-  float *qkv = scratch.take(rows * qkv_wide), *attended = scratch.take(rows * wide);
+  float *qkv = s.qkv ? s.qkv + task * rows * qkv_wide : scratch.take(rows * qkv_wide);
+  float *attended = s.attended ? s.attended + task * rows * wide : scratch.take(rows * wide);
   float *a = scratch.take(BLOCK * wide), *y = scratch.take(BLOCK * wide);
   locate_tokens(pixel, at, s.height, s.width, window, (int)s.shift);
   for (int64_t i = 0; i < tokens; ++i) index[i] = i;
@@ -235,17 +269,10 @@ static void attend_windows(const void *context, int64_t task) {
     apply(b.qkv, qkv + first * qkv_wide, a, wide, count);
   }
 
-  Head h;
-  h.window = window;
-  h.depth = channels / (int)s.heads;
-  h.channels = channels;
-  h.place = index;
-  h.qkv = qkv;
-  h.qkv_stride = qkv_wide;
-  h.regions = regions_of(at, window, (int)s.shift);
-  for (h.head = 0; h.head < s.heads; ++h.head)
-    attend(h, b.tables + h.head * table_floats(window), 1.0f / std::sqrt((float)h.depth), scratch,
-           attended, wide, nullptr, s.heads);
+  Head h = block_head(b, at, index, qkv, attended);
+  h.log_sums = s.log_sums ? s.log_sums + task * tokens * s.heads : nullptr;
+  for (h.head = 0; h.head < h.heads; ++h.head)
+    attend(h, b.tables + h.head * table_floats(window), scratch);
 
   for (int first = 0; first < tokens; first += BLOCK) {
     const int count = tokens - first < BLOCK ? tokens - first : BLOCK;
@@ -253,9 +280,9 @@ static void attend_windows(const void *context, int64_t task) {
     for (int r = 0; r < count; ++r) {
       const int64_t place = pixel[first + r] * channels;
       add_row(y + r * wide, s.x + place, channels);
-      copy_row(s.part + place, y + r * wide, channels);
+      copy_row(s.part1 + place, y + r * wide, channels);
     }
-    begin_ffn(b.ffn[0], s.ffn, y, count, pixel + first, scratch);
+    begin_ffn(b.ffn[0], s.ffn1, y, count, pixel + first, scratch);
   }
 }
 
@@ -270,7 +297,7 @@ static void choose_prompts(const void *context, int64_t task) {
   float *x = scratch.take(BLOCK * wide), *a = scratch.take(BLOCK * wide);
   float *inner = scratch.take(BLOCK * hidden_wide), *route = scratch.take(BLOCK * route_wide);
   float *scores = scratch.take(BLOCK * class_wide);
-  end_ffn(b.ffn[0], s, x, at, s.part, s.x, scratch);
+  end_ffn(b.ffn[0], s, s.ffn1, x, at, s.part1, s.x, scratch);
   for (int r = 0; r < at.count; ++r) {
     copy_row(s.half + (at.first + r) * channels, x + r * wide, channels);
     normalise(a + r * wide, x + r * wide, b.norm3, channels);
@@ -343,9 +370,9 @@ static void project_tokens(const void *context, int64_t task) {
   apply(b.out, y, a, hidden_wide, count);
   for (int r = 0; r < count; ++r) {
     add_row(y + r * wide, s.half + place[r] * channels, channels);
-    copy_row(s.part + place[r] * channels, y + r * wide, channels);
+    copy_row(s.part2 + place[r] * channels, y + r * wide, channels);
   }
-  begin_ffn(b.ffn[1], s.ffn, y, count, place, scratch);
+  begin_ffn(b.ffn[1], s.ffn2, y, count, place, scratch);
 }
 
 static void finish_rows(const void *context, int64_t task) {
@@ -355,7 +382,7 @@ static void finish_rows(const void *context, int64_t task) {
   const int64_t wide = vectors(s.channels);
   Scratch scratch(BLOCK * wide + ffn_floats(s));
   float *y = scratch.take(BLOCK * wide);
-  end_ffn(b.ffn[1], s, y, at, s.part, s.half, scratch);
+  end_ffn(b.ffn[1], s, s.ffn2, y, at, s.part2, s.half, scratch);
   for (int r = 0; r < at.count; ++r)
     copy_row(s.y + (at.first + r) * s.channels, y + r * wide, (int)s.channels);
 }
@@ -384,6 +411,7 @@ static ScanArguments block_scan(const PackedBlock &b) {
   scan.D = b.D;
   scan.bias = b.delta_bias;
   scan.y = s.scanned;
+  scan.states = s.states;
   return scan;
 }
 

@@ -19,44 +19,40 @@ INLINE void load_tokens(float *to, int64_t stride, const DenseArguments &s, int6
   }
 }
 
-INLINE Linear layer_of(const DenseArguments &s) {
-  return {(int)s.in, (int)s.out, s.packed, s.bias ? s.packed + s.in * vectors(s.out) : nullptr};
-}
-
-INLINE Norm norm_of(const DenseArguments &s) {
-  const float *weight = s.packed + linear_floats((int)s.in, (int)s.out);
-  return {weight, weight + vectors(s.in), s.eps};
-}
-
-INLINE float *transposed_of(const DenseArguments &s) {  // the layer the other way round, for gradients
-  return s.packed + linear_floats((int)s.in, (int)s.out) + 2 * vectors(s.in);
-}
-
 INLINE int64_t dense_floats(const DenseArguments &s) {
-  return linear_floats((int)s.in, (int)s.out) + 2 * vectors(s.in) + (s.grad_y ? s.out * vectors(s.in) : 0);
+  const int in = (int)s.in, out = (int)s.out;
+  return linear_floats(in, out) + 2 * vectors(in) + (s.grad_y ? transposed_floats(in, out) : 0);
 }
 
-// What the tasks share, prepared by one thread.
-static void pack_dense(const DenseArguments &s) {
-  const Linear layer = pack_linear(s.packed, s.weight, s.bias, (int)s.in, (int)s.out);
-  if (s.grad_y) pack_panels(transposed_of(s), s.weight, layer.out, layer.in, layer.in, 1);
-  if (!s.norm_weight) return;
-  const Norm norm = norm_of(s);
-  pack_row((float *)norm.weight, s.norm_weight, layer.in);
-  pack_row((float *)norm.bias, s.norm_bias, layer.in);
+struct PackedDense {
+  const DenseArguments &s;
+  Linear layer;
+  Norm norm;
+};
+
+static PackedDense pack_dense(const DenseArguments &s, float *room) {
+  PackedDense d{s, pack_linear(room, s.weight, s.bias, (int)s.in, (int)s.out), {}};
+  room += linear_floats(d.layer.in, d.layer.out);
+  if (s.norm_weight) {
+    const float *weight = pack_row(room, s.norm_weight, d.layer.in);
+    d.norm = {weight, pack_row(room + vectors(s.in), s.norm_bias, d.layer.in), s.eps};
+  }
+  if (s.grad_y) pack_transposed(d.layer, room + 2 * vectors(s.in), s.weight);
+  return d;
 }
 
 static void run_dense(const void *context, int64_t task) {
-  const DenseArguments &s = *(const DenseArguments *)context;
+  const PackedDense &d = *(const PackedDense *)context;
+  const DenseArguments &s = d.s;
   const int64_t begin = task * BLOCK;
   const int rows = (int)(s.tokens - begin < BLOCK ? s.tokens - begin : BLOCK);
-  const Linear layer = layer_of(s);
+  const Linear &layer = d.layer;
   const int64_t in_wide = vectors(s.in), out_wide = vectors(s.out);
   Scratch scratch(BLOCK * (in_wide + out_wide));
   float *a = scratch.take(BLOCK * in_wide), *y = scratch.take(BLOCK * out_wide);
   load_tokens(a, in_wide, s, begin, rows);
   if (s.norm_weight)
-    for (int r = 0; r < rows; ++r) normalise(a + r * in_wide, a + r * in_wide, norm_of(s), layer.in);
+    for (int r = 0; r < rows; ++r) normalise(a + r * in_wide, a + r * in_wide, d.norm, layer.in);
   apply(layer, y, a, in_wide, rows);
   if (s.gelu) gelu_rows(y, rows * out_wide);
   for (int r = 0; r < rows; ++r) {
@@ -68,32 +64,32 @@ static void run_dense(const void *context, int64_t task) {
   }
 }
 
-// Sums of a part of the tokens, of which the layer's gradients are made.
+// Sums of a part of the tokens, of which the gradients of parameters are made.
 struct DenseSums {
-  float *weight;  // [out in whole tiles][in in whole vectors]
-  float *bias;    // (out) in whole vectors
-  float *norm;    // [2][in in whole vectors]: of weight and bias
-  float *scale;   // (out) in whole vectors
+  LinearSums layer;
+  float *norm;   // [2][in in whole vectors]: of weight and bias
+  float *scale;  // (out) in whole vectors
 };
 
 INLINE int64_t dense_sums_floats(const DenseArguments &s) {
-  return whole(s.out, ROWS) * vectors(s.in) + 2 * vectors(s.out) + 2 * vectors(s.in);
+  return linear_sums_floats((int)s.in, (int)s.out) + 2 * vectors(s.in) + vectors(s.out);
 }
 
 INLINE DenseSums dense_sums(const DenseArguments &s, int64_t part) {
   DenseSums sums;
-  sums.weight = s.sums + part * dense_sums_floats(s);
-  sums.bias = sums.weight + whole(s.out, ROWS) * vectors(s.in);
-  sums.norm = sums.bias + vectors(s.out);
+  float *room = s.sums + part * dense_sums_floats(s);
+  sums.layer = linear_sums(room, (int)s.in, (int)s.out);
+  sums.norm = room + linear_sums_floats((int)s.in, (int)s.out);
   sums.scale = sums.norm + 2 * vectors(s.in);
   return sums;
 }
 
 // Gradients of a block of tokens; what the forward pass computed is computed again.
-INLINE void dense_block_backward(const DenseArguments &s, const DenseSums &sums, int64_t begin,
+INLINE void dense_block_backward(const PackedDense &d, const DenseSums &sums, int64_t begin,
                                  Scratch scratch) {
+  const DenseArguments &s = d.s;
   const int rows = (int)(s.tokens - begin < BLOCK ? s.tokens - begin : BLOCK);
-  const Linear layer = layer_of(s);
+  const Linear &layer = d.layer;
   const int in = layer.in, out = layer.out;
   const int64_t in_wide = vectors(in), out_wide = vectors(out);
   float *a = scratch.take(BLOCK * in_wide), *normalised = a;
@@ -101,7 +97,7 @@ INLINE void dense_block_backward(const DenseArguments &s, const DenseSums &sums,
   load_tokens(a, in_wide, s, begin, rows);
   if (s.norm_weight) {
     normalised = scratch.take(BLOCK * in_wide);
-    for (int r = 0; r < rows; ++r) normalise(normalised + r * in_wide, a + r * in_wide, norm_of(s), in);
+    for (int r = 0; r < rows; ++r) normalise(normalised + r * in_wide, a + r * in_wide, d.norm, in);
   }
   for (int r = 0; r < rows; ++r) {
     const int64_t at = (s.scatter ? s.scatter[begin + r] : begin + r) * out;
@@ -120,14 +116,10 @@ INLINE void dense_block_backward(const DenseArguments &s, const DenseSums &sums,
     for (int64_t i = 0; i < rows * out_wide; i += LANES)
       store(grad + i, load(grad + i) * gelu_slope(load(before + i)));
   }
-  for (int r = 0; r < rows; ++r)
-    for (int64_t i = 0; i < out_wide; i += LANES)
-      store(sums.bias + i, load(sums.bias + i) + load(grad + r * out_wide + i));
-  accumulate(sums.weight, in_wide, grad, out_wide, normalised, in_wide, rows, out, in);
-  multiply(grad_in, in_wide, grad, out_wide, rows, transposed_of(s), nullptr, out, in);
+  linear_backward(layer, sums.layer, grad, normalised, rows, grad_in);
   for (int r = 0; r < rows; ++r) {
     float *row = grad_in + r * in_wide;
-    if (s.norm_weight) normalise_backward(row, a + r * in_wide, norm_of(s), in, sums.norm);
+    if (s.norm_weight) normalise_backward(row, a + r * in_wide, d.norm, in, sums.norm);
     if (s.grad_kept) add_row(row, s.grad_kept + (begin + r) * in, in);
     const int64_t from = s.gather ? s.gather[begin + r] : begin + r;
     each_vector(in, [&](int i, int count) FLAT {
@@ -147,26 +139,31 @@ INLINE void dense_block_backward(const DenseArguments &s, const DenseSums &sums,
 
 // The blocks of a part, one after the other: parts, not threads, decide in which order sums grow.
 static void run_dense_backward(const void *context, int64_t part) {
-  const DenseArguments &s = *(const DenseArguments *)context;
+  const PackedDense &d = *(const PackedDense *)context;
+  const DenseArguments &s = d.s;
   const int64_t blocks = (s.tokens + BLOCK - 1) / BLOCK;
   const DenseSums sums = dense_sums(s, part);
-  memset(sums.weight, 0, dense_sums_floats(s) * sizeof(float));
+  memset(sums.layer.weight, 0, dense_sums_floats(s) * sizeof(float));
   Scratch scratch(BLOCK * (3 * vectors(s.in) + 2 * vectors(s.out)));
   for (int64_t block = blocks * part / s.parts; block < blocks * (part + 1) / s.parts; ++block)
-    dense_block_backward(s, sums, block * BLOCK, scratch);
+    dense_block_backward(d, sums, block * BLOCK, scratch);
 }
 
-// The sums of all parts.
-static void finish_dense_backward(const DenseArguments &s) {
-  const int64_t floats = dense_sums_floats(s);
-  for (int64_t part = 1; part < s.parts; ++part)
-    for (int64_t i = 0; i < floats; i += LANES)
-      store(s.sums + i, load(s.sums + i) + load(s.sums + part * floats + i));
+static void dense_forward(const DenseArguments &s, int threads, Parallel parallel) {
+  std::vector<float> room(dense_floats(s));
+  const PackedDense d = pack_dense(s, room.data());
+  run_tasks(run_dense, &d, (s.tokens + BLOCK - 1) / BLOCK, threads, parallel);
+}
+
+static void dense_backward(DenseArguments s, int threads, Parallel parallel) {
+  std::vector<float> room(dense_floats(s)), parts(s.parts * dense_sums_floats(s));
+  s.sums = parts.data();
+  const PackedDense d = pack_dense(s, room.data());
+  run_tasks(run_dense_backward, &d, s.parts, threads, parallel);
+  add_parts(s.sums, dense_sums_floats(s), s.parts);
   const DenseSums sums = dense_sums(s, 0);
-  const int64_t in_wide = vectors(s.in);
-  for (int64_t o = 0; o < s.out; ++o) copy_row(s.grad_weight + o * s.in, sums.weight + o * in_wide, (int)s.in);
-  if (s.bias) copy_row(s.grad_bias, sums.bias, (int)s.out);
+  unpack_linear(s.grad_weight, s.bias ? s.grad_bias : nullptr, sums.layer, (int)s.in, (int)s.out);
   if (s.norm_weight) copy_row(s.grad_norm_weight, sums.norm, (int)s.in);
-  if (s.norm_weight) copy_row(s.grad_norm_bias, sums.norm + in_wide, (int)s.in);
+  if (s.norm_weight) copy_row(s.grad_norm_bias, sums.norm + vectors(s.in), (int)s.in);
   if (s.second) copy_row(s.grad_scale, sums.scale, (int)s.out);
 }

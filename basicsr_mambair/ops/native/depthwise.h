@@ -6,7 +6,8 @@ const int PIXELS = ROWS;  // that one vector of weights is used for
 struct Depthwise {
   int channels, kernel;
   float *weights;  // [row][column][channels in whole vectors]
-  float *bias;     // (channels), likewise
+  float *bias;     // (channels), likewise, or null
+  float *flipped;  // the weights the other way round, for gradients, or null
 };
 
 INLINE int64_t depthwise_floats(int channels, int kernel) {
@@ -18,11 +19,24 @@ INLINE Depthwise pack_depthwise(float *room, const float *weight, const float *b
                                 int kernel) {
   const int taps = kernel * kernel;
   const int64_t wide = vectors(channels);
-  Depthwise layer{channels, kernel, room, room + taps * wide};
+  Depthwise layer{channels, kernel, room, room + taps * wide, nullptr};
   for (int tap = 0; tap < taps; ++tap)
     for (int i = 0; i < wide; ++i) room[tap * wide + i] = i < channels ? weight[i * taps + tap] : 0.0f;
   pack_row(layer.bias, bias, channels);
   return layer;
+}
+
+INLINE void pack_flipped(Depthwise &layer, float *room) {
+  const int taps = layer.kernel * layer.kernel;
+  const int64_t wide = vectors(layer.channels);
+  layer.flipped = room;
+  for (int tap = 0; tap < taps; ++tap)
+    copy_row(room + tap * wide, layer.weights + (taps - 1 - tap) * wide, (int)wide);
+}
+
+// What takes gradients of the results to those of the map.
+INLINE Depthwise transpose(const Depthwise &layer) {
+  return {layer.channels, layer.kernel, layer.flipped, nullptr, nullptr};
 }
 
 struct Map {
@@ -45,7 +59,8 @@ static NOINLINE void convolve(float *to, int64_t stride, const Map &map, const D
       }
     for (int64_t channel = 0; channel < wide; channel += LANES) {
       vf sums[PIXELS];
-      unroll<PIXELS>([&](int p) FLAT { sums[p] = load(layer.bias + channel); });
+      const vf start = layer.bias ? load(layer.bias + channel) : splat(0.0f);
+      unroll<PIXELS>([&](int p) FLAT { sums[p] = start; });
       const float *weight = layer.weights + channel;
       for (int i = 0; i < kernel; ++i)
         for (int j = 0; j < kernel; ++j, weight += wide) {
@@ -55,4 +70,55 @@ static NOINLINE void convolve(float *to, int64_t stride, const Map &map, const D
       unroll<PIXELS>([&](int p) FLAT { store(to + (first + p) * stride + channel, sums[p]); });
     }
   }
+}
+
+// COUNT neighbouring taps of a row: sums ([tap][wide]) += map times gradients, for a part of a row.
+template <int COUNT>
+static NOINLINE void accumulate_taps(float *sums, int64_t wide, const float *const *from,
+                                     const float *grad, int64_t grad_stride, int count, int64_t channels) {
+  for (int64_t channel = 0; channel < channels; channel += LANES) {
+    vf taps[COUNT];
+    unroll<COUNT>([&](int j) FLAT { taps[j] = load(sums + j * wide + channel); });
+    for (int p = 0; p < count; ++p) {
+      const vf g = load(grad + p * grad_stride + channel);
+      unroll<COUNT>([&](int j) FLAT { taps[j] += load(from[p + j] + channel) * g; });
+    }
+    unroll<COUNT>([&](int j) FLAT { store(sums + j * wide + channel, taps[j]); });
+  }
+}
+
+// Adds to the gradients of weights and bias (laid out as they are) those of a part of a row; `grads` is
+// the map of the results' gradients.
+INLINE void convolve_backward(float *sums, const Map &map, const Map &grads, const Depthwise &layer,
+                              int64_t row, int64_t column, int count, const float *zeros) {
+  const int kernel = layer.kernel, around = kernel / 2;
+  const int64_t wide = vectors(layer.channels);
+  const float *grad = grads.pixels + (row * grads.width + column) * grads.stride;
+  const float *from[BLOCK + MAX_KERNEL];
+  for (int i = 0; i < kernel; ++i, sums += kernel * wide) {
+    const int64_t y = row + i - around;
+    if (y < 0 || y >= map.height) continue;
+    for (int j = 0; j < count + kernel - 1; ++j) {
+      const int64_t x = column + j - around;
+      from[j] = x >= 0 && x < map.width ? map.pixels + (y * map.width + x) * map.stride : zeros;
+    }
+    if (kernel == 5) accumulate_taps<5>(sums, wide, from, grad, grads.stride, count, layer.channels);
+    else if (kernel == 3) accumulate_taps<3>(sums, wide, from, grad, grads.stride, count, layer.channels);
+    else
+      for (int j = 0; j < kernel; ++j)
+        accumulate_taps<1>(sums + j * wide, wide, from + j, grad, grads.stride, count, layer.channels);
+  }
+  for (int p = 0; p < count; ++p)  // sums is at the bias now
+    for (int64_t i = 0; i < layer.channels; i += LANES)
+      store(sums + i, load(sums + i) + load(grad + p * grads.stride + i));
+}
+
+// To PyTorch's layout.
+INLINE void unpack_depthwise(float *grad_weight, float *grad_bias, const float *sums,
+                             const Depthwise &layer) {
+  const int taps = layer.kernel * layer.kernel;
+  const int64_t wide = vectors(layer.channels);
+  for (int i = 0; i < layer.channels; ++i)
+    for (int tap = 0; tap < taps; ++tap) grad_weight[i * taps + tap] = sums[tap * wide + i];
+  copy_row(grad_bias, sums + taps * wide, layer.channels);
 }

@@ -8,3 +8,4 @@
 #include "dense.h"
 #include "route.h"
 #include "block.h"
+#include "block_backward.h"

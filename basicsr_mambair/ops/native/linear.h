@@ -6,6 +6,7 @@ struct Linear {
   int in, out;
   float *panels;  // [in][out], packed
   float *bias;    // (out) in whole vectors, or null
+  float *transposed;  // [out][in], packed, for gradients, or null
 };
 
 struct Norm {
@@ -38,7 +39,7 @@ INLINE int64_t linear_floats(int in, int out) { return (in + 1) * vectors(out); 
 // `padding` is the bias past `out`.
 INLINE Linear pack_linear(float *room, const float *weight, const float *bias, int in, int out,
                           float padding = 0.0f) {
-  Linear layer{in, out, room, nullptr};
+  Linear layer{in, out, room, nullptr, nullptr};
   pack_panels(layer.panels, weight, in, out, 1, in);
   if (bias) layer.bias = pack_row(room + in * vectors(out), bias, out, padding);
   return layer;
@@ -145,4 +146,46 @@ INLINE void add_scaled_row(float *to, const float *what, const float *scale, int
   each_vector(channels, [&](int i, int count) FLAT {
     store(to + i, load(to + i) + load_part(what + i, count) * load_part(scale + i, count));
   });
+}
+
+// Sums that become a layer's gradients.
+struct LinearSums {
+  float *weight;  // [out in whole tiles][in in whole vectors]
+  float *bias;    // (out) in whole vectors
+};
+
+INLINE int64_t linear_sums_floats(int in, int out) { return whole(out, ROWS) * vectors(in) + vectors(out); }
+INLINE LinearSums linear_sums(float *room, int in, int out) {
+  return {room, room + whole(out, ROWS) * vectors(in)};
+}
+
+INLINE int64_t transposed_floats(int in, int out) { return out * vectors(in); }
+INLINE void pack_transposed(Linear &layer, float *room, const float *weight) {
+  layer.transposed = room;
+  pack_panels(room, weight, layer.out, layer.in, layer.in, 1);
+}
+
+// Adds the gradients of parameters for rows x ([row][in]) whose results have gradients `grad`
+// ([row][out]), both in whole vectors; `grad_in` takes the gradients of x.
+INLINE void linear_backward(const Linear &layer, const LinearSums &sums, const float *grad,
+                            const float *x, int rows, float *grad_in) {
+  const int64_t in_wide = vectors(layer.in), out_wide = vectors(layer.out);
+  for (int r = 0; r < rows; ++r)
+    for (int64_t i = 0; i < out_wide; i += LANES)
+      store(sums.bias + i, load(sums.bias + i) + load(grad + r * out_wide + i));
+  accumulate(sums.weight, in_wide, grad, out_wide, x, in_wide, rows, layer.out, layer.in);
+  multiply(grad_in, in_wide, grad, out_wide, rows, layer.transposed, nullptr, layer.out, layer.in);
+}
+
+// Sums to gradients in PyTorch's layout.
+INLINE void unpack_linear(float *grad_weight, float *grad_bias, const LinearSums &sums, int in, int out) {
+  for (int o = 0; o < out; ++o) copy_row(grad_weight + (int64_t)o * in, sums.weight + o * vectors(in), in);
+  if (grad_bias) copy_row(grad_bias, sums.bias, out);
+}
+
+// Adds the parts of sums to the first.
+INLINE void add_parts(float *sums, int64_t floats, int64_t parts) {
+  for (int64_t part = 1; part < parts; ++part)
+    for (int64_t i = 0; i < floats; i += LANES)
+      store(sums + i, load(sums + i) + load(sums + part * floats + i));
 }

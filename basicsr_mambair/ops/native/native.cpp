@@ -33,6 +33,7 @@ static const int CHUNK = 32;        // tokens between two kept states
 static const int MAX_STATES = 64;
 static const int SEGMENT = 1024;    // tokens of a task of the scan, whole chunks
 static const int BLOCK = 64;        // tokens that pass through linear layers together, whole tiles
+static const int MAX_ROWS = 8;      // of a tile, for any instruction set
 static const int ROUTE_BLOCK = 256; // tokens of a task of the routing
 
 // Tasks are handed out in turn. Threads come from the OpenMP runtime that torch has loaded, if
@@ -152,6 +153,7 @@ static InstructionSet chosen = best_instruction_set();
 EXPORT int32_t mambair_lanes() { return LANES; }
 EXPORT int32_t mambair_chunk() { return CHUNK; }
 EXPORT int32_t mambair_max_states() { return MAX_STATES; }
+EXPORT int32_t mambair_max_rows() { return MAX_ROWS; }
 EXPORT int32_t mambair_max_kernel() { return baseline::MAX_KERNEL; }
 EXPORT int32_t mambair_instruction_set() { return chosen; }
 
@@ -192,23 +194,12 @@ EXPORT void mambair_attention_backward(const AttentionArguments *given, int32_t 
   run_tasks(KERNEL(run_attention_backward), &s, s.parts, threads, parallel);
 }
 
-EXPORT void mambair_dense(const DenseArguments *given, int32_t threads, Parallel parallel) {
-  DenseArguments s = *given;
-  std::vector<float> packed(baseline::dense_floats(s));
-  s.packed = packed.data();
-  KERNEL(pack_dense)(s);
-  run_tasks(KERNEL(run_dense), &s, (s.tokens + BLOCK - 1) / BLOCK, threads, parallel);
+EXPORT void mambair_dense(const DenseArguments *s, int32_t threads, Parallel parallel) {
+  KERNEL(dense_forward)(*s, threads, parallel);
 }
 
-EXPORT void mambair_dense_backward(const DenseArguments *given, int32_t threads, Parallel parallel) {
-  DenseArguments s = *given;
-  std::vector<float> packed(baseline::dense_floats(s));
-  s.packed = packed.data();
-  std::vector<float> sums(s.parts * KERNEL(dense_sums_floats)(s));
-  s.sums = sums.data();
-  KERNEL(pack_dense)(s);
-  run_tasks(KERNEL(run_dense_backward), &s, s.parts, threads, parallel);
-  KERNEL(finish_dense_backward)(s);
+EXPORT void mambair_dense_backward(const DenseArguments *s, int32_t threads, Parallel parallel) {
+  KERNEL(dense_backward)(*s, threads, parallel);
 }
 
 EXPORT int64_t mambair_block_floats(const BlockArguments *s) {
@@ -217,6 +208,14 @@ EXPORT int64_t mambair_block_floats(const BlockArguments *s) {
 
 EXPORT void mambair_block(const BlockArguments *s, int32_t threads, Parallel parallel) {
   KERNEL(run_block)(*s, threads, parallel);
+}
+
+EXPORT int64_t mambair_block_sums_floats(const BlockArguments *s) {
+  return KERNEL(block_sums_floats)(*s);
+}
+
+EXPORT void mambair_block_backward(const BlockArguments *s, int32_t threads, Parallel parallel) {
+  KERNEL(run_block_backward)(*s, threads, parallel);
 }
 
 EXPORT void mambair_route(const RouteArguments *s, int32_t threads, Parallel parallel) {

@@ -45,6 +45,15 @@ INLINE void finish_segment(const ScanArguments &s, const ScanBlock &b) {
   s.progress[b.number].store(b.segment + 1, std::memory_order_release);
 }
 
+// A step before bias and softplus, as it is or as a product of its factors.
+INLINE vf raw_delta(const ScanArguments &s, const ScanBlock &b, int64_t t) {
+  if (!s.low) return load_part(s.delta + b.batch * s.delta_batch + t * s.delta_token + b.first, b.count);
+  const float *low = s.low + b.batch * s.B_batch + t * s.B_token, *weight = s.low_weight + b.first;
+  vf delta = splat(0.0f);
+  for (int64_t r = 0; r < s.rank; ++r) delta += load(weight + r * vectors(s.channels)) * low[r];
+  return delta;
+}
+
 // N = 0: any number of states up to MAX_STATES.
 template <int N>
 static void scan_forward(const ScanArguments &s, int64_t task) {
@@ -64,17 +73,8 @@ static void scan_forward(const ScanArguments &s, int64_t task) {
   for (int64_t t = begin; t < end; ++t) {
     if (states && t % CHUNK == 0)
       for (int n = 0; n < d_state; ++n) store(states + (t / CHUNK * d_state + n) * LANES, h[n]);
-    vf delta;
-    if (s.low) {
-      const float *low = s.low + b.batch * s.B_batch + t * s.B_token;
-      const float *weight = s.low_weight + b.first;
-      delta = bias;
-      for (int64_t r = 0; r < s.rank; ++r) delta += load(weight + r * vectors(s.channels)) * low[r];
-    } else {
-      delta = load_part(s.delta + b.batch * s.delta_batch + t * s.delta_token + b.first, b.count) + bias;
-    }
     vf slope;
-    delta = softplus(delta, &slope);
+    const vf delta = softplus(raw_delta(s, b, t) + bias, &slope);
     const vf u = load_part(s.u + b.batch * s.u_batch + t * s.u_token + b.first, b.count);
     const vf du = delta * u;
     const float *B = s.B + b.batch * s.B_batch + t * s.B_token + b.group * s.B_group;
@@ -131,8 +131,7 @@ static void scan_backward(const ScanArguments &s, int64_t task) {
     for (int n = 0; n < d_state; ++n) h[n] = load(states + (chunk * d_state + n) * LANES);
     for (int i = 0; i < tokens; ++i) {
       const int64_t t = begin + i;
-      vf raw = load_part(s.delta + b.batch * s.delta_batch + t * s.delta_token + b.first, b.count);
-      delta[i] = softplus(raw + bias, &slope[i]);
+      delta[i] = softplus(raw_delta(s, b, t) + bias, &slope[i]);
       u[i] = load_part(s.u + b.batch * s.u_batch + t * s.u_token + b.first, b.count);
       const vf du = delta[i] * u[i];
       const float *B = s.B + b.batch * s.B_batch + t * s.B_token + b.group * s.B_group;
