@@ -100,8 +100,8 @@ class AttentiveSSM(nn.Module):
         dictionary = self.embeddingB.weight @ embedding  # (T, N)
         scores = dense(dense(x, self.route[0], norm=norm, gelu=True), self.route[2])  # (B, L, T)
         learning = self.training and torch.is_grad_enabled()
-        if routing.mode != "global":
-            keys, _ = self.draw(routing, x)
+        keys, noise = self.draw(routing, x)
+        if noise is None:
             if not learning or keys is None:
                 routes = route(scores, keys)
                 return F.embedding(routes.chosen, dictionary), routes
@@ -109,7 +109,6 @@ class AttentiveSSM(nn.Module):
             # The straight-through gradient: the difference is 0, but soft's gradient is not.
             prompt = F.embedding(routes.chosen, dictionary)
             return prompt + (soft - soft.detach()).to(x.dtype) @ dictionary.detach(), routes
-        _, noise = self.draw(routing, x)
         scores = F.log_softmax(scores, dim=-1) + noise
         if not learning:
             routes = routes_of(scores.argmax(dim=-1))

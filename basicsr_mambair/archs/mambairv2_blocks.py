@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from basicsr_mambair.archs.attentive_ssm import AttentiveSSM, Routing
+from basicsr_mambair.archs.feedforward import ConvFFN, GatedConvFFN
 from basicsr_mambair.archs.window_attention import WindowAttention
 from basicsr_mambair.ops import attentive_block as kernel
 from basicsr_mambair.ops import native
-from basicsr_mambair.ops.dense import Residual, dense
+from basicsr_mambair.ops.dense import Residual, dense, has_hooks
 
 # (dim, hidden_dim, kernel_size) -> module over (B, H, W, C)
-FeedForward = Callable[[int, int, int], nn.Module]
+FeedForward = Callable[[int, int, int], ConvFFN | GatedConvFFN]
 
 
 class AttentiveBlock(nn.Module):
@@ -71,7 +72,9 @@ class AttentiveBlock(nn.Module):
         self.convffn2 = feed_forward(dim, hidden_dim, convffn_kernel_size)
         self.embeddingA = nn.Embedding(inner_rank, d_state)
         nn.init.uniform_(self.embeddingA.weight, -1 / inner_rank, 1 / inner_rank)
-        self._kernel_fits = convffn_kernel_size <= native.MAX_KERNEL and d_state <= native.MAX_STATES
+        self._kernel_fits = (
+            convffn_kernel_size <= native.MAX_KERNEL and d_state <= native.MAX_STATES
+        )
         self._types = _types(self)
 
     def forward(self, x: Tensor, index: Tensor, routing: Routing) -> Tensor:
@@ -119,13 +122,9 @@ def _lookup(module: Any, path: list[str]) -> Tensor | None:
     return module._parameters[name]
 
 
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-
-
 def _types(module: nn.Module) -> list[type | None]:
     """Classes of a module and all below it; ``None`` where a hook wants to see what passes."""
-    hooked = any(getattr(module, name) for name in _HOOKS)
-    types: list[type | None] = [None if hooked else type(module)]
+    types: list[type | None] = [None if has_hooks(module) else type(module)]
     for child in module._modules.values():
         if child is not None:
             types += _types(child)

@@ -1,9 +1,9 @@
 """A whole block of MambaIRv2, forward and backward, in C++ kernels for CPUs.
 
 Layer by layer, a block passes its map through memory some thirty times, and twice as often in the
-backward pass. The kernels sweep over it six times (``native/block.h``; the backward pass seven times,
-``native/block_backward.h``), each time taking a window, or a part of a row, through everything that
-does not need another one's results, while it is in cache.
+backward pass. The kernels sweep over it six times (``native/block.h``), backwards seven times
+(``native/block_backward.h``), each time taking a window, or a part of a row, through everything
+that does not need another one's results, while it is in cache.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ def can_run(x: Tensor, parameters: Sequence[Tensor]) -> bool:
 class _Sizes:
     """Sizes of a block, from the shapes of its parameters."""
 
-    def __init__(self, x: Tensor, parameters: Sequence[Tensor], heads: int, window_size: int) -> None:
+    def __init__(
+        self, x: Tensor, parameters: Sequence[Tensor], heads: int, window_size: int
+    ) -> None:
         named = dict(zip(PARAMETERS, parameters, strict=False))
         ffn = parameters[len(PARAMETERS) :]
         self.batch, self.height, self.width, self.channels = x.shape
@@ -171,11 +173,14 @@ def _(
 
 
 def _empty(sizes: _Sizes, x: Tensor, *names: str) -> list[tuple[str, Tensor]]:
-    dtypes = {"indices": torch.int32}
-    return [
-        (name, x.new_empty(sizes.shape(name), dtype=dtypes.get(name, torch.float32)))
-        for name in names
-    ]
+    found = []
+    for name in names:
+        dtype = torch.int32 if name == "indices" else torch.float32
+        tensor = x.new_empty(sizes.shape(name), dtype=dtype)
+        if tensor.ndim == 1:
+            tensor[-_SLACK:].zero_()  # the same from call to call
+        found.append((name, tensor))
+    return found
 
 
 def _arguments(
@@ -272,6 +277,7 @@ def _(grad_y: Tensor, x: Tensor, parameters: list[Tensor], *_: Any) -> tuple[Ten
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     x, parameters, *ctx.plain, keys, noise, ctx.soft, _keep = inputs
     ctx.mark_non_differentiable(*output[1:])
+    ctx.set_materialize_grads(False)  # no zeros for what has no gradient
     ctx.present = keys is not None, noise is not None
     drawn = [t for t in (keys, noise) if t is not None]
     ctx.save_for_backward(x, *parameters, *output[1:], *drawn)

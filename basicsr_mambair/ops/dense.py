@@ -1,8 +1,8 @@
 """A linear layer with what stands around it, in one pass over the tokens.
 
-On CPUs a C++ kernel takes a block of tokens through normalisation, product, GELU and residuals while
-it is in cache, and again for the gradients, for which only the inputs are kept; everywhere else
-PyTorch's operators do the same one by one.
+On CPUs a C++ kernel takes a block of tokens through normalisation, product, GELU and residuals
+while it is in cache, and again for the gradients, for which only the inputs are kept; everywhere
+else PyTorch's operators do the same one by one.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from basicsr_mambair.ops import native
 from basicsr_mambair.ops.routing import Routes
 
 _BACKWARD_PARTS = 16  # of the tokens, into which the C++ backward pass is cut
+
 
 class Residual(NamedTuple):
     """What is added to a result: ``first``, and ``second · scale`` if there is a second.
@@ -122,9 +123,9 @@ def _native_can_run(
     residual: Residual | None,
 ) -> bool:
     """On a CPU, in float32, and where nobody has put something in between."""
-    if type(layer) not in (nn.Linear, nn.Conv2d) or _has_hooks(layer):
+    if type(layer) not in (nn.Linear, nn.Conv2d) or has_hooks(layer):
         return False
-    if norm is not None and (norm.weight is None or norm.bias is None or _has_hooks(norm)):
+    if norm is not None and (norm.weight is None or norm.bias is None or has_hooks(norm)):
         return False
     norm_weight = norm.weight if norm is not None else None
     return _tensors_can_run(x, layer.weight, times, norm_weight, *(residual or ()))
@@ -139,8 +140,14 @@ def _tensors_can_run(*tensors: Tensor | None) -> bool:
     )
 
 
-def _has_hooks(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks)
+def has_hooks(module: nn.Module) -> bool:
+    """Whether somebody wants to see what passes through a module."""
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+    )
 
 
 @torch.library.custom_op(
@@ -234,9 +241,9 @@ def _arguments(inputs: DenseInputs) -> tuple[native.DenseArguments, list[Tensor 
     "mambair::dense_backward",
     mutates_args=(),
     schema="(Tensor grad_y, Tensor? grad_kept, Tensor x, Tensor weight, Tensor? bias, "
-    "Tensor? times, Tensor? norm_weight, Tensor? norm_bias, float eps, bool gelu, Tensor? residual, "
-    "Tensor? second, Tensor? scale, Tensor? gather, Tensor? scatter, bool sigmoid) "
-    "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    "Tensor? times, Tensor? norm_weight, Tensor? norm_bias, float eps, bool gelu, "
+    "Tensor? residual, Tensor? second, Tensor? scale, Tensor? gather, Tensor? scatter, "
+    "bool sigmoid) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
 )
 def native_dense_backward(
     grad_y: Tensor, grad_kept: Tensor | None, *arguments: Any

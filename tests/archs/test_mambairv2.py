@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import shutil
 import subprocess
@@ -317,23 +316,21 @@ def test_compile_with_inductor(kind: str) -> None:
     torch._dynamo.reset()
 
 
-def test_position_biases_follow_their_table() -> None:
+def test_parameters_written_in_place_are_seen() -> None:
+    """BasicSR's EMA writes through ``.data``, which leaves no trace in a tensor's version."""
     net = build(routing="argmax").eval()
     x = torch.rand(1, 3, 8, 8)
     with torch.no_grad():
-        before = net(x)
-        assert torch.equal(net(x), before)
+        results = [net(x)]
         for module in net.modules():
             if isinstance(module, WindowAttention):
-                assert module._kept_bias is not None
-                module.relative_position_bias_table.data.normal_()  # as BasicSR's EMA writes
-        after = net(x)
-        assert not torch.equal(after, before)
-        copied = copy.deepcopy(net)
-        assert all(getattr(module, "_kept_bias", None) is None for module in copied.modules())
-        assert torch.equal(copied(x), after)
-        copied.load_state_dict(build().state_dict())
-        assert not torch.equal(copied(x), after)
+                module.relative_position_bias_table.data.normal_()
+        results.append(net(x))
+        for module in net.modules():
+            if isinstance(module, SelectiveSSM):
+                module.A_logs.data.mul_(2)
+        results.append(net(x))
+    assert not any(map(torch.equal, results, results[1:]))
 
 
 @pytest.mark.parametrize("use_checkpoint", [False, True])

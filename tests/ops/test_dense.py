@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from typing import Any
 
@@ -39,13 +40,42 @@ def arguments(
     return torch.randn(*tokens, channels) * 3, layer, options
 
 
+def in_double(value: Any) -> Any:
+    """Tensors and modules in float64, which PyTorch's operators take."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().double()
+    if isinstance(value, nn.Module):
+        return copy.deepcopy(value).double()
+    if isinstance(value, Residual):
+        return Residual(*map(in_double, value))
+    if isinstance(value, dict):
+        return {name: in_double(part) for name, part in value.items()}
+    return value
+
+
 def check(tokens: tuple[int, ...], channels: int, out: int, parts: tuple[bool, ...]) -> None:
-    x, layer, options = arguments(tokens, channels, out, parts)
-    expected = dense(x, layer, **options)  # with gradients: PyTorch's operators
+    """Results and gradients of float32, which the kernel takes, are those of float64."""
+    single = arguments(tokens, channels, out, parts)
+    found = []
+    for x, layer, options in (single, tuple(map(in_double, single))):
+        leaves = {"x": x, "times": options["times"]}
+        if options["residual"] is not None:
+            leaves |= options["residual"]._asdict()
+        leaves = {k: v.requires_grad_() for k, v in leaves.items() if v is not None}
+        y = dense(x, layer, **options)
+        weight = torch.linspace(-1, 2, y.numel()).view_as(y)
+        (y * weight.to(y.dtype)).sum().backward()
+        modules = [layer] if options["norm"] is None else [layer, options["norm"]]
+        grads = {f"{type(m)}.{k}": p.grad for m in modules for k, p in m.named_parameters()}
+        found.append((y.detach(), grads | {name: leaf.grad for name, leaf in leaves.items()}))
+    (actual, grads), (expected, expected_grads) = found
+    torch.testing.assert_close(actual.double(), expected, atol=2e-5, rtol=1e-5)
+    assert grads.keys() == expected_grads.keys()
+    for name, gradient in expected_grads.items():
+        assert (grads[name] - gradient).abs().max() <= 2e-5 * max(1, gradient.abs().max()), name
+    x, layer, options = single
     with torch.no_grad():
-        actual = dense(x, layer, **options)
-    assert expected.requires_grad and not actual.requires_grad
-    torch.testing.assert_close(actual, expected, atol=2e-5, rtol=1e-5)
+        assert torch.equal(dense(x, layer, **options), actual)
 
 
 @pytest.mark.parametrize("parts", list(itertools.product([False, True], repeat=5)))
@@ -68,34 +98,29 @@ def test_halves_and_permuted_maps_need_no_copy_of_the_caller() -> None:
     halves = torch.randn(2, 6, 7, 16).chunk(2, dim=-1)
     permuted = torch.randn(2, 8, 6, 7).permute(0, 2, 3, 1)
     for x in (*halves, permuted):
-        expected = dense(x, layer, times=halves[0])
         with torch.no_grad():
             actual = dense(x, layer, times=halves[0])
-        torch.testing.assert_close(actual, expected)
+        torch.testing.assert_close(actual, layer(x * halves[0]))
 
 
 def test_axes_of_one_have_no_stride() -> None:
     layer = nn.Linear(8, 5)
     for x in (torch.randn(4, 8, 1).transpose(1, 2), torch.randn(3, 4, 8)[1:2].permute(1, 0, 2)):
-        expected = dense(x, layer)
         with torch.no_grad():
-            torch.testing.assert_close(dense(x, layer), expected)
+            torch.testing.assert_close(dense(x, layer), layer(x))
 
 
 @pytest.mark.parametrize("options", [{"bias": False}, {"elementwise_affine": False}])
 def test_norms_without_parameters(options: dict[str, bool]) -> None:
     layer, norm, x = nn.Linear(8, 5), nn.LayerNorm(8, **options), torch.randn(3, 8)
-    expected = dense(x, layer, norm=norm)
-    with torch.no_grad():
-        torch.testing.assert_close(dense(x, layer, norm=norm), expected)
+    torch.testing.assert_close(dense(x, layer, norm=norm), layer(norm(x)))
 
 
 def test_a_convolution_of_one_pixel_is_a_linear_layer() -> None:
     layer = nn.Conv2d(8, 5, 1)
     x = torch.randn(2, 6, 7, 8)
-    expected = dense(x, layer)
-    with torch.no_grad():
-        torch.testing.assert_close(dense(x, layer), expected)
+    expected = layer(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    torch.testing.assert_close(dense(x, layer), expected)
 
 
 def test_hooks_are_called() -> None:
@@ -137,13 +162,31 @@ def test_tokens_in_the_order_of_their_routes(channels: int, out: int) -> None:
     weight = torch.randn(out, channels)
     layer, norm = nn.Linear(channels, out), nn.LayerNorm(channels)
     residual = Residual(torch.randn(2, 5, 13, out))
-    results = []
-    for grad in (True, False):  # with gradients: PyTorch's operators
-        with torch.set_grad_enabled(grad):
-            u, projected = gate_and_project(x, gate, routes, weight)
-            back = dense(u, layer, norm=norm, routes=routes, residual=residual)
-            results.append((u, projected, back.view(2, 65, out)))
-    for expected, actual in zip(*results, strict=True):
-        torch.testing.assert_close(actual, expected, atol=2e-5, rtol=1e-5)
+    found = []
+    for convert in (lambda value: value, in_double):
+        leaves = [convert(value).requires_grad_() for value in (x, gate, weight)]
+        u, projected = gate_and_project(*leaves[:2], routes, leaves[2])
+        back = dense(
+            u, convert(layer), norm=convert(norm), routes=routes, residual=convert(residual)
+        )
+        (u.square().sum() + projected.sin().sum() + back.cos().sum()).backward()
+        outputs = (u, projected, back.view(2, 65, out))
+        found.append([value.detach() for value in (*outputs, *(leaf.grad for leaf in leaves))])
+    for actual, expected in zip(*found, strict=True):
+        torch.testing.assert_close(actual.double(), expected, atol=5e-5, rtol=1e-5)
     gated = (x * gate.sigmoid()).flatten(0, 1)
-    torch.testing.assert_close(results[1][0].flatten(0, 1), gated[routes.order])
+    torch.testing.assert_close(found[0][0].flatten(0, 1), gated[routes.order])
+
+
+def test_the_number_of_threads_does_not_show() -> None:
+    x, layer, options = arguments((3, 100), 20, 30, (True, True, True, True, True))
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            layer.zero_grad()
+            dense(x, layer, **options).square().sum().backward()
+            found.append(layer.weight.grad.clone())
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 
@@ -9,13 +10,24 @@ import pytest
 import torch
 
 from basicsr_mambair.ops import native
-from basicsr_mambair.ops.window_attention import BETWEEN_REGIONS, window_attention
+from basicsr_mambair.ops.window_attention import (
+    BETWEEN_REGIONS,
+    relative_position_index,
+    window_attention,
+)
 
 module = sys.modules["basicsr_mambair.ops.window_attention"]
-IMPLEMENTATIONS = {
-    "torch": module._torch_attention,
-    "cpp": lambda *arguments: module.native_attention(*arguments, True)[0],
-}
+
+
+def by_torch(qkv: torch.Tensor, table: torch.Tensor, window: int, shift: int) -> torch.Tensor:
+    return module._torch_attention(qkv, expand(table, window), window, shift)
+
+
+def by_kernel(qkv: torch.Tensor, table: torch.Tensor, window: int, shift: int) -> torch.Tensor:
+    return module.native_attention(qkv, table, window, shift, True)[0]
+
+
+IMPLEMENTATIONS = {"torch": by_torch, "cpp": by_kernel}
 SHAPES = [  # height, width, window, heads, head dimension, batch
     (4, 4, 4, 2, 4, 1),
     (4, 12, 4, 1, 7, 2),
@@ -24,6 +36,7 @@ SHAPES = [  # height, width, window, heads, head dimension, batch
     (32, 16, 16, 2, 29, 2),
     (10, 15, 5, 2, 33, 1),
     (18, 12, 6, 1, 64, 1),
+    (20, 40, 20, 2, 5, 1),
 ]
 
 
@@ -39,14 +52,30 @@ def inputs(shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
     height, width, window, heads, depth, batch = shape
     torch.manual_seed(0)
     qkv = torch.randn(batch, height, width, 3 * heads * depth) * 2
-    return qkv, torch.randn(heads, window**2, window**2)
+    return qkv, torch.randn((2 * window - 1) ** 2, heads)
 
 
-def by_definition(qkv: torch.Tensor, bias: torch.Tensor, window: int, shift: int) -> torch.Tensor:
+def expand(table: torch.Tensor, window: int) -> torch.Tensor:
+    """The bias of every pair of tokens, ``(heads, w², w²)``."""
+    return table[relative_position_index(window)].permute(2, 0, 1)
+
+
+def attend(qkv: torch.Tensor, table: torch.Tensor, window: int, shift: int) -> torch.Tensor:
+    return window_attention(qkv, table, relative_position_index(window), window, shift)
+
+
+def test_relative_positions() -> None:
+    index = relative_position_index(3).view(3, 3, 3, 3)
+    for row, column, other_row, other_column in itertools.product(range(3), repeat=4):
+        expected = (row - other_row + 2) * 5 + column - other_column + 2
+        assert index[row, column, other_row, other_column] == expected
+
+
+def by_definition(qkv: torch.Tensor, table: torch.Tensor, window: int, shift: int) -> torch.Tensor:
     """Roll, cut, mask of the 3×3 regions of the whole map, attend, roll back; in float64."""
     batch, height, width, channels = qkv.shape
-    heads = bias.shape[0]
-    qkv, bias = qkv.double().roll((-shift, -shift), (1, 2)), bias.double()
+    heads, bias = table.shape[1], expand(table.double(), window)
+    qkv = qkv.double().roll((-shift, -shift), (1, 2))
     region = torch.zeros(height, width, dtype=torch.long)
     if shift:
         borders = (slice(0, -window), slice(-window, -shift), slice(-shift, None))
@@ -73,11 +102,11 @@ def by_definition(qkv: torch.Tensor, bias: torch.Tensor, window: int, shift: int
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 def test_against_the_definition(implementation: str, shape: tuple[int, ...], shifted: bool) -> None:
     needs(implementation)
-    qkv, bias = inputs(shape)
+    qkv, table = inputs(shape)
     window = shape[2]
     shift = window // 2 if shifted else 0
-    actual = IMPLEMENTATIONS[implementation](qkv, bias, window, shift)
-    torch.testing.assert_close(actual, by_definition(qkv, bias, window, shift), atol=2e-5, rtol=0)
+    actual = IMPLEMENTATIONS[implementation](qkv, table, window, shift)
+    torch.testing.assert_close(actual, by_definition(qkv, table, window, shift), atol=2e-5, rtol=0)
 
 
 @pytest.mark.parametrize("shifted", [False, True])
@@ -108,14 +137,14 @@ def test_every_instruction_set(shape: tuple[int, ...], instruction_set: None) ->
 
 @needs_library
 def test_the_number_of_threads_does_not_show() -> None:
-    qkv, bias = inputs((32, 48, 8, 3, 12, 2))
+    qkv, table = inputs((32, 48, 8, 3, 12, 2))
     results = []
     before = torch.get_num_threads()
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            leaves = [x.clone().requires_grad_() for x in (qkv, bias)]
-            out = window_attention(*leaves, 8, 4)
+            leaves = [x.clone().requires_grad_() for x in (qkv, table)]
+            out = attend(*leaves, 8, 4)
             out.square().sum().backward()
             results.append([out.detach(), *(x.grad for x in leaves)])
     finally:
@@ -126,35 +155,34 @@ def test_the_number_of_threads_does_not_show() -> None:
 
 @needs_library
 def test_operator_is_well_behaved() -> None:
-    qkv, bias = inputs(SHAPES[1])
-    torch.library.opcheck(module.native_attention, (qkv, bias, 4, 2, False))
-    leaves = (qkv.requires_grad_(), bias.requires_grad_())
+    qkv, table = inputs(SHAPES[1])
+    torch.library.opcheck(module.native_attention, (qkv, table, 4, 2, False))
+    leaves = (qkv.requires_grad_(), table.requires_grad_())
     torch.library.opcheck(module.native_attention, (*leaves, 4, 2, True))
 
 
 def test_large_scores_stay_finite() -> None:
-    qkv, bias = inputs(SHAPES[3])
+    qkv, table = inputs(SHAPES[3])
     with torch.no_grad():
-        out = window_attention(qkv * 1000, bias, 16, 8)
+        out = attend(qkv * 1000, table, 16, 8)
     assert torch.isfinite(out).all()
 
 
 def test_float64_is_differentiated_in_float64() -> None:
-    qkv, bias = inputs(SHAPES[0])
-    double = [x.double().requires_grad_() for x in (qkv, bias)]
-    assert torch.autograd.gradcheck(lambda q, b: window_attention(q, b, 4, 2), double)
+    double = [x.double().requires_grad_() for x in inputs(SHAPES[0])]
+    assert torch.autograd.gradcheck(lambda q, t: attend(q, t, 4, 2), double)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_low_precision_is_rounded_only_at_the_ends(dtype: torch.dtype) -> None:
-    qkv, bias = inputs(SHAPES[0])
+    qkv, table = inputs(SHAPES[0])
     qkv = qkv.to(dtype).requires_grad_()
-    bias.requires_grad_()
-    out = window_attention(qkv, bias, 4, 2)
+    table.requires_grad_()
+    out = attend(qkv, table, 4, 2)
     assert out.dtype == dtype
     out.float().square().sum().backward()
     assert qkv.grad is not None and qkv.grad.dtype == dtype
-    assert bias.grad is not None and bias.grad.dtype == torch.float32
-    expected = by_definition(qkv.detach().float(), bias.detach(), 4, 2)
+    assert table.grad is not None and table.grad.dtype == torch.float32
+    expected = by_definition(qkv.detach().float(), table.detach(), 4, 2)
     eps = torch.finfo(dtype).eps
     torch.testing.assert_close(out.detach().float(), expected, atol=4 * eps, rtol=4 * eps)

@@ -15,120 +15,22 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-_FLOATS = ctypes.c_void_p
+from basicsr_mambair.ops.native.arguments import (
+    BLOCK_SIZES,
+    AttentionArguments,
+    BlockArguments,
+    DenseArguments,
+    RouteArguments,
+    ScanArguments,
+)
+
+__all__ = [
+    "AVAILABLE", "BLOCK_SIZES", "CHUNK", "INSTRUCTION_SETS", "LANES", "MAX_KERNEL", "MAX_ROWS",
+    "MAX_STATES", "AttentionArguments", "BlockArguments", "DenseArguments", "RouteArguments",
+    "ScanArguments", "address", "describe", "library", "missing_reason", "run",
+]  # fmt: skip
+
 INSTRUCTION_SETS = ("baseline", "AVX2", "AVX-512")
-
-
-class ScanArguments(ctypes.Structure):
-    """Mirrors ``ScanArguments`` of ``api.h``."""
-
-    _fields_ = (
-        [(name, ctypes.c_int64) for name in ("batch", "length", "channels", "groups", "d_state")]
-        + [(name, _FLOATS) for name in ("u", "delta", "A", "B", "C", "D", "bias")]
-        + [
-            (name, ctypes.c_int64)
-            for name in (
-                "u_batch", "u_token", "delta_batch", "delta_token",
-                "B_batch", "B_token", "B_group", "C_batch", "C_token", "C_group",
-            )
-        ]
-        + [(name, _FLOATS) for name in ("y", "states")]
-        + [("rank", ctypes.c_int64)]
-        + [
-            (name, _FLOATS)
-            for name in (
-                "low", "low_weight", "carry", "progress",
-                "grad_y", "grad_u", "grad_delta", "grad_B", "grad_C", "grad_A", "grad_D", "grad_bias",
-            )
-        ]
-    )  # fmt: skip
-
-
-class AttentionArguments(ctypes.Structure):
-    """Mirrors ``AttentionArguments`` of ``api.h``."""
-
-    _fields_ = (
-        [
-            (name, ctypes.c_int64)
-            for name in ("batch", "height", "width", "channels", "heads", "window", "shift")
-        ]
-        + [(name, _FLOATS) for name in ("qkv", "table", "out", "log_sums")]
-        + [("parts", ctypes.c_int64)]
-        + [(name, _FLOATS) for name in ("grad_out", "grad_qkv", "grad_table")]
-        + [("scale", ctypes.c_float), ("tables", _FLOATS)]
-    )
-
-
-class DenseArguments(ctypes.Structure):
-    """Mirrors ``DenseArguments`` of ``api.h``."""
-
-    _fields_ = (
-        [(name, ctypes.c_int64) for name in ("tokens", "in", "out", "x_token", "times_token")]
-        + [
-            (name, _FLOATS)
-            for name in (
-                "x", "times", "norm_weight", "norm_bias", "weight", "bias", "residual", "second",
-                "scale", "y", "gather", "scatter", "kept",
-            )
-        ]
-        + [("eps", ctypes.c_float)]
-        + [(name, ctypes.c_int32) for name in ("gelu", "sigmoid")]
-        + [("parts", ctypes.c_int64)]
-        + [
-            (name, _FLOATS)
-            for name in (
-                "grad_y", "grad_kept", "grad_x", "grad_times", "grad_norm_weight", "grad_norm_bias",
-                "grad_weight", "grad_bias", "grad_second", "grad_scale", "sums",
-            )
-        ]
-    )  # fmt: skip
-
-
-# The sizes that BlockArguments begins with, but for the shift.
-BLOCK_SIZES = (
-    "batch", "height", "width", "channels", "heads", "window", "hidden", "d_state", "rank",
-    "classes", "inner_rank", "route_hidden", "kernel", "gated",
-)  # fmt: skip
-
-
-class BlockArguments(ctypes.Structure):
-    """Mirrors ``BlockArguments`` of ``api.h``."""
-
-    _fields_ = (
-        [
-            (name, ctypes.c_int64)
-            for name in (
-                "batch", "height", "width", "channels", "heads", "window", "shift", "hidden",
-                "d_state", "rank", "classes", "inner_rank", "route_hidden", "kernel",
-            )
-        ]
-        + [
-            (name, ctypes.c_void_p)
-            for name in (
-                "x", "y", "parameters", "keys", "noise", "packed", "part1", "half", "part2", "ffn1",
-                "ffn2", "inner", "ordered", "scanned", "projected", "chosen", "order", "inverse",
-                "qkv", "attended", "log_sums", "states",
-            )
-        ]
-        + [("parts", ctypes.c_int64)]
-        + [
-            (name, ctypes.c_void_p)
-            for name in (
-                "grad_y", "grad_x", "grad_parameters", "sums", "grad_part", "grad_half", "grad_ffn",
-                "grad_conv", "grad_inner", "grad_scanned", "grad_ordered", "grad_delta", "grad_B",
-                "grad_C", "grad_A", "grad_D", "grad_bias",
-            )
-        ]
-        + [("eps", ctypes.c_float), ("gated", ctypes.c_int32), ("soft", ctypes.c_int32)]
-    )  # fmt: skip
-
-
-class RouteArguments(ctypes.Structure):
-    """Mirrors ``RouteArguments`` of ``api.h``."""
-
-    _fields_ = [(name, ctypes.c_int64) for name in ("batch", "length", "classes")] + [
-        (name, ctypes.c_void_p) for name in ("scores", "chosen", "order", "inverse", "keys", "soft")
-    ]
 
 
 @lru_cache

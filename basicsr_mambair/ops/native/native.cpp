@@ -157,6 +157,13 @@ EXPORT int32_t mambair_max_rows() { return MAX_ROWS; }
 EXPORT int32_t mambair_max_kernel() { return baseline::MAX_KERNEL; }
 EXPORT int32_t mambair_instruction_set() { return chosen; }
 
+// For tests: sizes of the structures that Python mirrors.
+EXPORT int64_t mambair_size_of_scan_arguments() { return sizeof(ScanArguments); }
+EXPORT int64_t mambair_size_of_attention_arguments() { return sizeof(AttentionArguments); }
+EXPORT int64_t mambair_size_of_dense_arguments() { return sizeof(DenseArguments); }
+EXPORT int64_t mambair_size_of_block_arguments() { return sizeof(BlockArguments); }
+EXPORT int64_t mambair_size_of_route_arguments() { return sizeof(RouteArguments); }
+
 // For tests: a lower set than the best one; returns the one in force.
 EXPORT int32_t mambair_use_instruction_set(int32_t wanted) {
   chosen = (InstructionSet)std::min<int32_t>(std::max(wanted, 0), best_instruction_set());

@@ -1,0 +1,191 @@
+"""The kernels of whole blocks against the same blocks layer by layer, in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from basicsr_mambair.archs.attentive_ssm import Routing
+from basicsr_mambair.archs.feedforward import ConvFFN, GatedConvFFN
+from basicsr_mambair.archs.mambairv2_arch import MambaIRv2Light
+from basicsr_mambair.archs.mambairv2_blocks import AttentiveBlock
+from basicsr_mambair.ops import attentive_block as kernel
+from basicsr_mambair.ops import native
+from basicsr_mambair.ops.window_attention import relative_position_index
+from tests.conftest import tiny_network
+
+pytestmark = pytest.mark.skipif(not native.AVAILABLE, reason="the C++ kernels are not built")
+
+LIGHT = dict(
+    dim=48, d_state=8, num_heads=4, window_size=16, shift=0, inner_rank=8, num_tokens=64,
+    convffn_kernel_size=5, mlp_ratio=1.0, qkv_bias=True, feed_forward=GatedConvFFN, block_index=3,
+)  # fmt: skip
+# Changes, and the size of a batch of maps.
+CASES = [
+    (dict(), (1, 32, 16)),
+    (dict(shift=8), (2, 16, 32)),
+    (dict(shift=2, window_size=4, feed_forward=ConvFFN, mlp_ratio=2.0, d_state=16), (2, 8, 12)),
+    (dict(shift=2, window_size=5, dim=29, num_heads=1, mlp_ratio=2.0, num_tokens=5), (1, 10, 15)),
+    (dict(window_size=6, dim=30, num_heads=3, feed_forward=ConvFFN, d_state=3), (1, 12, 78)),
+    (dict(window_size=4, convffn_kernel_size=3, num_tokens=17, qkv_bias=False), (1, 4, 4)),
+    (dict(window_size=4, convffn_kernel_size=9, mlp_ratio=1.3, feed_forward=ConvFFN), (1, 8, 8)),
+    (dict(window_size=20, dim=10, num_heads=2, shift=10, d_state=64), (1, 20, 40)),
+]
+ROUTINGS = [
+    Routing("argmax"),
+    Routing("seeded", 5),
+    Routing("fresh", torch.tensor([3], dtype=torch.int32)),
+]
+
+
+def build(changes: dict[str, Any]) -> AttentiveBlock:
+    torch.manual_seed(0)
+    block = AttentiveBlock(**{**LIGHT, **changes})
+    for name, parameter in block.named_parameters():
+        if "norm" in name or "scale" in name or "bias" in name or "embedding" in name:
+            nn.init.normal_(parameter, 0.5 if name.endswith("weight") else 0.0, 0.5)
+    return block
+
+
+def results(
+    block: AttentiveBlock, x: torch.Tensor, routing: Routing
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Output, and the gradients of a weighted sum of it by input and parameters."""
+    x = x.clone().requires_grad_()
+    y = block(x, relative_position_index(block.win_mhsa.window_size), routing)
+    weight = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
+    block.zero_grad()
+    (y * weight.to(y.dtype)).sum().backward()
+    grads = {name: p.grad for name, p in block.named_parameters() if p.grad is not None}
+    assert x.grad is not None
+    return y.detach(), {"x": x.grad, **grads}
+
+
+def runs_the_kernel(run: Callable[[], Any]) -> bool:
+    called = []
+    original = native.run
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "run", lambda *a: (called.append(a[0]), original(*a))[1])
+        run()
+    return "mambair_block" in called
+
+
+def check(
+    changes: dict[str, Any], size: tuple[int, int, int], routing: Routing, training: bool
+) -> None:
+    block = build(changes).train(training)
+    x = torch.randn(*size, block.norm1.normalized_shape[0])
+    actual = []
+    assert runs_the_kernel(lambda: actual.extend(results(block, x, routing)))
+    with torch.no_grad():
+        again = block(x, relative_position_index(block.win_mhsa.window_size), routing)
+    expected = results(block.double(), x.double(), routing)
+    torch.testing.assert_close(actual[0].double(), expected[0], atol=2e-4, rtol=1e-4)
+    assert torch.equal(actual[0], again)  # without gradients, nothing else is computed
+    for name, gradient in expected[1].items():
+        difference = (actual[1][name] - gradient).abs().max()
+        assert difference < 2e-4 * max(1e-3, gradient.abs().max()), name
+    others = actual[1].keys() - expected[1].keys()  # the route learns nothing without noise
+    assert all(actual[1][name].count_nonzero() == 0 for name in others)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("routing", ROUTINGS, ids=lambda routing: routing.mode)
+@pytest.mark.parametrize(("changes", "size"), CASES)
+def test_outputs_and_gradients(
+    changes: dict[str, Any], size: tuple[int, int, int], routing: Routing, training: bool
+) -> None:
+    check(changes, size, routing, training)
+
+
+@pytest.mark.parametrize("case", [1, 2, 3])
+def test_every_instruction_set(case: int, instruction_set: None) -> None:
+    check(*CASES[case], ROUTINGS[2], training=True)
+
+
+def test_noise_of_the_global_generator(monkeypatch: pytest.MonkeyPatch) -> None:
+    block, x = build({}).train(), torch.randn(1, 16, 16, 48)
+    found = []
+    for available in (True, False):
+        monkeypatch.setattr(native, "AVAILABLE", available)
+        torch.manual_seed(7)
+        found.append(results(block, x, Routing("global")))
+    torch.testing.assert_close(*(output for output, _ in found), atol=2e-4, rtol=1e-4)
+    for name, gradient in found[1][1].items():
+        assert (found[0][1][name] - gradient).abs().max() < 1e-3 * gradient.abs().max(), name
+
+
+def test_the_number_of_threads_does_not_show() -> None:
+    block, x = build(CASES[1][0]).train(), torch.randn(3, 32, 32, 48)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3, 5):
+            torch.set_num_threads(threads)
+            output, grads = results(block, x, ROUTINGS[1])
+            found.append([output, *grads.values()])
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(map(torch.equal, found[0], other))
+
+
+def test_layers_that_are_watched_or_replaced_are_called() -> None:
+    x, index = torch.randn(1, 16, 16, 48), relative_position_index(16)
+
+    def watched(block: AttentiveBlock) -> None:
+        block.assm.route[0].register_forward_hook(lambda *_: seen.append(1))
+
+    def watched_backwards(block: AttentiveBlock) -> None:
+        block.convffn1.fc2.register_full_backward_hook(lambda *_: seen.append(1))
+
+    def replaced(block: AttentiveBlock) -> None:
+        class Adapted(nn.Linear):
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                seen.append(1)
+                return super().forward(x)
+
+        block.convffn2.fc1.__class__ = Adapted
+
+    for change in (watched, watched_backwards, replaced):
+        block, seen = build({}), []
+        change(block)
+        assert not runs_the_kernel(lambda block=block: results(block, x, ROUTINGS[0]))
+        assert seen, change
+    block = build({})
+    assert runs_the_kernel(lambda: block(x, index, ROUTINGS[0]))
+    block.assm.selectiveScan.backend = "torch"
+    assert not runs_the_kernel(lambda: block(x, index, ROUTINGS[0]))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not runs_the_kernel(lambda: build({})(x, index, ROUTINGS[0]))
+
+
+def test_views_and_batches_of_a_network() -> None:
+    net = MambaIRv2Light(**{k: v for k, v in tiny_network().items() if k != "type"}).eval()
+    pictures = torch.rand(3, 3, 14, 9)
+    with torch.no_grad():
+        together = net(pictures)
+        for one, picture in zip(together, pictures, strict=True):
+            torch.testing.assert_close(net(picture[None])[0], one, atol=1e-5, rtol=0)
+
+
+def test_a_frozen_block_passes_gradients_on() -> None:
+    block, x = build({}).requires_grad_(False), torch.randn(1, 16, 16, 48, requires_grad=True)
+    block(x, relative_position_index(16), ROUTINGS[1]).sum().backward()
+    assert x.grad is not None and x.grad.abs().max() > 0
+    assert all(parameter.grad is None for parameter in block.parameters())
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_operator_is_well_behaved(keep: bool) -> None:
+    block = build(dict(window_size=4, num_tokens=5))
+    x = torch.randn(1, 4, 8, 48, requires_grad=keep)
+    parameters = block._kernel_parameters(x)
+    assert parameters is not None
+    if not keep:
+        parameters = [parameter.detach() for parameter in parameters]
+    arguments = (4, 4, 2, 1e-5, ROUTINGS[2].seed, None, keep, keep)
+    torch.library.opcheck(kernel.attentive_block, (x, parameters, *arguments))
