@@ -32,7 +32,7 @@ def gumbel_noise(keys: Tensor, tokens: int, classes: int) -> Tensor:
     column = torch.arange(classes, dtype=torch.int32, device=keys.device) * _GOLDEN_RATIO_SIGNED
     bits = _mix(token.unsqueeze(2) + column)
     # 23 bits and a half: exact in float32 and strictly inside (0, 1), so both logarithms are finite
-    uniform = (_shift_right(bits, 9).float() + 0.5) * 2.0**-23
+    uniform = _shift_right(bits, 9).float().add_(0.5).mul_(2.0**-23)
     return uniform.log_().neg_().log_().neg_()
 
 
@@ -77,12 +77,15 @@ def _mix_int(x: int) -> int:
 def _mix(x: Tensor) -> Tensor:
     """Bijective mixer of int32; products wrap around."""
     x = x ^ _shift_right(x, 16)
-    x = x * _signed(_MULTIPLIERS[0])
-    x = x ^ _shift_right(x, 15)
-    x = x * _signed(_MULTIPLIERS[1])
-    return x ^ _shift_right(x, 16)
+    x *= _signed(_MULTIPLIERS[0])
+    x ^= _shift_right(x, 15)
+    x *= _signed(_MULTIPLIERS[1])
+    x ^= _shift_right(x, 16)
+    return x
 
 
 def _shift_right(x: Tensor, bits: int) -> Tensor:
     """Logical right shift of int32 (``>>`` copies the sign bit)."""
-    return (x >> bits) & ((1 << (32 - bits)) - 1)
+    shifted = x >> bits
+    shifted &= (1 << (32 - bits)) - 1
+    return shifted
