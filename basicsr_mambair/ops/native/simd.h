@@ -1,7 +1,7 @@
 // Vectors of 16 floats. Included once an instruction set: the compiler splits a vector into what the
 // set has (one AVX-512, two AVX2, four SSE or NEON registers).
 
-#if defined(__GNUC__) || defined(__clang__)
+#if (defined(__GNUC__) || defined(__clang__)) && !defined(MAMBAIR_PLAIN_VECTORS)
 
 typedef float vf __attribute__((vector_size(64), aligned(64)));
 typedef float v4 __attribute__((vector_size(16)));
