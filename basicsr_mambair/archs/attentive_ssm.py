@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from basicsr_mambair.archs.feedforward import convolve_tokens, depthwise_conv
 from basicsr_mambair.archs.selective_ssm import SelectiveSSM
-from basicsr_mambair.ops.dense import Residual, can_fuse, dense, gate_and_project
+from basicsr_mambair.ops.dense import dense
 from basicsr_mambair.ops.gumbel import separate_keys, shared_keys
 from basicsr_mambair.ops.routing import Routes, route, route_softly, routes_of
 
@@ -76,29 +76,23 @@ class AttentiveSSM(nn.Module):
         Returns:
             ``(B, H, W, C)``.
         """
-        # Where linear layers normalise in the same pass, both that read x do; else it is done once.
-        fused = can_fuse(x, self.route[0], norm) and can_fuse(x, self.in_proj[0], norm)
-        inputs, norm_inside = (x, norm) if fused else (norm(x), None)
-        prompt, routes = self._choose_prompts(inputs.flatten(1, 2), norm_inside, embedding, routing)
-        y = dense(inputs, self.in_proj[0], norm=norm_inside)  # (B, H, W, E)
-        gate = convolve_tokens(self.CPE, y)
-        u, projected = gate_and_project(
-            y.flatten(1, 2), gate.flatten(1, 2), routes, self.selectiveScan.x_proj_weight[0]
-        )
+        inputs = norm(x)
+        prompt, routes = self._choose_prompts(inputs.flatten(1, 2), embedding, routing)
+        y = dense(inputs, self.in_proj[0])  # (B, H, W, E)
+        y = y * torch.sigmoid(convolve_tokens(self.CPE, y))
+        y = y.flatten(0, 2).index_select(0, routes.order).view(*prompt.shape[:2], 1, -1)
         # The prompt stays in raster order while the tokens do not: the authors keep it so, and
         # published weights expect it.
-        y = self.selectiveScan.scan_projected(
-            u.unsqueeze(2), projected.unsqueeze(2), prompt.unsqueeze(2)
-        ).squeeze(2)
-        y = dense(y, self.out_proj, norm=self.out_norm, routes=routes, residual=Residual(x))
-        return y.view_as(x)
+        y = self.selectiveScan.scan(y, prompt.unsqueeze(2))
+        y = dense(y.flatten(0, 2), self.out_proj, norm=self.out_norm)
+        return y.index_select(0, routes.inverse).view_as(x) + x
 
     def _choose_prompts(
-        self, x: Tensor, norm: nn.LayerNorm | None, embedding: Tensor, routing: Routing
+        self, x: Tensor, embedding: Tensor, routing: Routing
     ) -> tuple[Tensor, Routes]:
         """Prompts ``(B, L, N)`` and routes of tokens ``(B, L, C)``."""
         dictionary = self.embeddingB.weight @ embedding  # (T, N)
-        scores = dense(dense(x, self.route[0], norm=norm, gelu=True), self.route[2])  # (B, L, T)
+        scores = dense(dense(x, self.route[0], gelu=True), self.route[2])  # (B, L, T)
         learning = self.training and torch.is_grad_enabled()
         keys, noise = self.draw(routing, x)
         if noise is None:

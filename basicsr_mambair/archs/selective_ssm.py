@@ -59,10 +59,7 @@ class SelectiveSSM(nn.Module):
         Returns:
             ``(B, L, K, E)``.
         """
-        return self.scan_projected(x, _project(x, self.x_proj_weight), prompt)
-
-    def scan_projected(self, x: Tensor, projected: Tensor, prompt: Tensor | None = None) -> Tensor:
-        """As :meth:`scan`, for tokens multiplied with ``x_proj_weight``: ``(B, L, K, R + 2N)``."""
+        projected = _project(x, self.x_proj_weight)  # (B, L, K, R + 2N)
         delta, B, C = projected.split([self.dt_rank, self.d_state, self.d_state], dim=-1)
         y = selective_scan_tokens(
             x.flatten(2),

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from basicsr_mambair.ops import native
-from basicsr_mambair.ops.routing import Routes
 
 _BACKWARD_PARTS = 16  # of the tokens, into which the C++ backward pass is cut
 
@@ -41,7 +40,6 @@ def dense(
     norm: nn.LayerNorm | None = None,
     gelu: bool = False,
     residual: Residual | None = None,
-    routes: Routes | None = None,
 ) -> Tensor:
     """``gelu(layer(norm(x · times))) + residual``; every part but the layer is optional.
 
@@ -51,8 +49,7 @@ def dense(
         times: multiplied with ``x``, the same shape.
         norm: over the channels.
         gelu: whether the product passes through the (exact) GELU.
-        residual: what is added at the end, in the order of the result.
-        routes: ``x`` is in their order, and the result is to be in raster order.
+        residual: what is added at the end.
 
     Returns:
         ``(…, out)``.
@@ -61,10 +58,7 @@ def dense(
         weight = layer.weight.flatten(1)
         norms = (norm.weight, norm.bias, norm.eps) if norm is not None else (None, None, 0.0)
         added = residual or (None, None, None)
-        order = routes.order if routes is not None else None
-        y: Tensor = native_dense(
-            x, weight, layer.bias, times, *norms, gelu, *added, None, order, False, False
-        )[0]
+        y: Tensor = native_dense(x, weight, layer.bias, times, *norms, gelu, *added)
         return y
     if times is not None:
         x = x * times
@@ -76,43 +70,12 @@ def dense(
         y = layer(x)
     if gelu:
         y = F.gelu(y)
-    if routes is not None:
-        y = y.flatten(0, -2).index_select(0, routes.inverse).view_as(y)
     if residual is not None:
-        y = y + residual.first.view_as(y)
+        y = y + residual.first
         if residual.second is not None:
             assert residual.scale is not None
             y = residual.second * residual.scale + y
     return y
-
-
-def gate_and_project(
-    x: Tensor, gate: Tensor, routes: Routes, weight: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Tokens gated and brought into the order of their routes, and their projection.
-
-    Args:
-        x: ``(B, L, in)``, in raster order.
-        gate: the same shape; its sigmoid is multiplied with ``x``.
-        routes: of the tokens.
-        weight: ``(out, in)``.
-
-    Returns:
-        ``u = (x · sigmoid(gate))[order]`` ``(B, L, in)``, and ``u weightᵀ`` ``(B, L, out)``.
-    """
-    if _tensors_can_run(x, gate, weight):
-        y, u = native_dense(
-            x, weight, None, gate, None, None, 0.0, False, None, None, None,
-            routes.order, None, True, True,
-        )  # fmt: skip
-        return u, y
-    u = (x * torch.sigmoid(gate)).flatten(0, 1).index_select(0, routes.order).view_as(x)
-    return u, F.linear(u, weight)
-
-
-def can_fuse(x: Tensor, layer: Any, norm: nn.LayerNorm) -> bool:
-    """Whether :func:`dense` would take the normalisation along, at no cost."""
-    return _native_can_run(x, layer, None, norm, None)
 
 
 def _native_can_run(
@@ -123,20 +86,16 @@ def _native_can_run(
     residual: Residual | None,
 ) -> bool:
     """On a CPU, in float32, and where nobody has put something in between."""
+    if not native.AVAILABLE or torch.is_autocast_enabled("cpu"):
+        return False
     if type(layer) not in (nn.Linear, nn.Conv2d) or has_hooks(layer):
         return False
     if norm is not None and (norm.weight is None or norm.bias is None or has_hooks(norm)):
         return False
     norm_weight = norm.weight if norm is not None else None
-    return _tensors_can_run(x, layer.weight, times, norm_weight, *(residual or ()))
-
-
-def _tensors_can_run(*tensors: Tensor | None) -> bool:
-    if not native.AVAILABLE or torch.is_autocast_enabled("cpu"):
-        return False
     return all(
         tensor is None or (tensor.device.type == "cpu" and tensor.dtype == torch.float32)
-        for tensor in tensors
+        for tensor in (x, layer.weight, times, norm_weight, *(residual or ()))
     )
 
 
@@ -150,52 +109,8 @@ def has_hooks(module: nn.Module) -> bool:
     )
 
 
-@torch.library.custom_op(
-    "mambair::dense",
-    mutates_args=(),
-    schema="(Tensor x, Tensor weight, Tensor? bias, Tensor? times, Tensor? norm_weight, "
-    "Tensor? norm_bias, float eps, bool gelu, Tensor? residual, Tensor? second, Tensor? scale, "
-    "Tensor? gather, Tensor? scatter, bool sigmoid, bool keep) -> (Tensor, Tensor)",
-)
-def native_dense(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    times: Tensor | None,
-    norm_weight: Tensor | None,
-    norm_bias: Tensor | None,
-    eps: float,
-    gelu: bool,
-    residual: Tensor | None,
-    second: Tensor | None,
-    scale: Tensor | None,
-    gather: Tensor | None,
-    scatter: Tensor | None,
-    sigmoid: bool,
-    keep: bool,
-) -> tuple[Tensor, Tensor]:
-    """The C++ kernel. The second result is ``x · times`` with ``keep``, else empty."""
-    parts = DenseInputs(
-        x, weight, bias, times, norm_weight, norm_bias, eps, gelu, residual, second, scale,
-        gather, scatter, sigmoid,
-    )  # fmt: skip
-    arguments, _kept = _arguments(parts)
-    y = torch.empty(*x.shape[:-1], weight.shape[0])
-    kept = torch.empty(x.shape if keep else (0,))
-    arguments.y = native.address(y)
-    arguments.kept = native.address(kept) if keep else None
-    native.run("mambair_dense", arguments)
-    return y, kept
-
-
-@native_dense.register_fake
-def _(x: Tensor, weight: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
-    keep = others[-1]
-    return x.new_empty((*x.shape[:-1], weight.shape[0])), x.new_empty(x.shape if keep else (0,))
-
-
-class DenseInputs(NamedTuple):
-    """What :func:`native_dense` takes, but for ``keep``."""
+class _Inputs(NamedTuple):
+    """What :func:`native_dense` takes."""
 
     x: Tensor
     weight: Tensor
@@ -208,18 +123,60 @@ class DenseInputs(NamedTuple):
     residual: Tensor | None
     second: Tensor | None
     scale: Tensor | None
-    gather: Tensor | None
-    scatter: Tensor | None
-    sigmoid: bool
 
 
-# Of the inputs, those that have a gradient of their own (the residual's is that of the result).
+_SCHEMA = (
+    "Tensor x, Tensor weight, Tensor? bias, Tensor? times, Tensor? norm_weight, "
+    "Tensor? norm_bias, float eps, bool gelu, Tensor? residual, Tensor? second, Tensor? scale"
+)
+# Those that have a gradient of their own (the residual's is that of the result).
 _DIFFERENTIATED = (
     "x", "weight", "bias", "times", "norm_weight", "norm_bias", "second", "scale",
 )  # fmt: skip
 
 
-def _arguments(inputs: DenseInputs) -> tuple[native.DenseArguments, list[Tensor | None]]:
+@torch.library.custom_op("mambair::dense", mutates_args=(), schema=f"({_SCHEMA}) -> Tensor")
+def native_dense(*arguments: Any) -> Tensor:
+    """The C++ kernel."""
+    inputs = _Inputs(*arguments)
+    structure, _kept = _arguments(inputs)
+    y = torch.empty(*inputs.x.shape[:-1], inputs.weight.shape[0])
+    structure.y = native.address(y)
+    native.run("mambair_dense", structure)
+    return y
+
+
+@native_dense.register_fake
+def _(x: Tensor, weight: Tensor, *_: Any) -> Tensor:
+    return x.new_empty((*x.shape[:-1], weight.shape[0]))
+
+
+@torch.library.custom_op(
+    "mambair::dense_backward",
+    mutates_args=(),
+    schema=f"(Tensor grad_y, {_SCHEMA}) -> ({', '.join(['Tensor'] * len(_DIFFERENTIATED))})",
+)
+def native_dense_backward(grad_y: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
+    """Gradients of what ``_DIFFERENTIATED`` names, in its order; empty for what is ``None``."""
+    inputs = _Inputs(*arguments)
+    structure, _kept = _arguments(inputs)
+    gradients = _empty_gradients(inputs)
+    grad_y = grad_y.contiguous()
+    # A number of its own, not that of the threads: the sums must not depend on them.
+    structure.parts = _BACKWARD_PARTS
+    structure.grad_y = native.address(grad_y)
+    for name, gradient in zip(_DIFFERENTIATED, gradients, strict=True):
+        setattr(structure, f"grad_{name}", native.address(gradient))
+    native.run("mambair_dense_backward", structure)
+    return gradients
+
+
+@native_dense_backward.register_fake
+def _(grad_y: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
+    return _empty_gradients(_Inputs(*arguments))
+
+
+def _arguments(inputs: _Inputs) -> tuple[native.DenseArguments, list[Tensor | None]]:
     """Arguments common to both passes, and the tensors that must outlive the call."""
     x, times = _tokens(inputs.x), None if inputs.times is None else _tokens(inputs.times)
     others = (
@@ -228,76 +185,35 @@ def _arguments(inputs: DenseInputs) -> tuple[native.DenseArguments, list[Tensor 
     )  # fmt: skip
     tensors = [x, times, *(None if t is None else t.contiguous() for t in others)]
     out, channels = inputs.weight.shape
-    arguments = native.DenseArguments(
+    structure = native.DenseArguments(
         x.numel() // channels, channels, out, _stride(x), 0 if times is None else _stride(times),
-        *map(native.address, tensors),
-        gather=native.address(inputs.gather), scatter=native.address(inputs.scatter),
-        eps=inputs.eps, gelu=int(inputs.gelu), sigmoid=int(inputs.sigmoid),
+        *map(native.address, tensors), eps=inputs.eps, gelu=int(inputs.gelu),
     )  # fmt: skip
-    return arguments, tensors
+    return structure, tensors
 
 
-@torch.library.custom_op(
-    "mambair::dense_backward",
-    mutates_args=(),
-    schema="(Tensor grad_y, Tensor? grad_kept, Tensor x, Tensor weight, Tensor? bias, "
-    "Tensor? times, Tensor? norm_weight, Tensor? norm_bias, float eps, bool gelu, "
-    "Tensor? residual, Tensor? second, Tensor? scale, Tensor? gather, Tensor? scatter, "
-    "bool sigmoid) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
-)
-def native_dense_backward(
-    grad_y: Tensor, grad_kept: Tensor | None, *arguments: Any
-) -> tuple[Tensor, ...]:
-    """Gradients of what ``_DIFFERENTIATED`` names, in its order; empty for what is ``None``."""
-    inputs = DenseInputs(*arguments)
-    arguments_, _kept = _arguments(inputs)
-    gradients = _empty_gradients(inputs)
-    grad_y = grad_y.contiguous()
-    grad_kept = None if grad_kept is None else grad_kept.contiguous()
-    # A number of its own, not that of the threads: the sums must not depend on them.
-    arguments_.parts = _BACKWARD_PARTS
-    arguments_.grad_y, arguments_.grad_kept = native.address(grad_y), native.address(grad_kept)
-    for name, gradient in zip(_DIFFERENTIATED, gradients, strict=True):
-        setattr(arguments_, f"grad_{name}", native.address(gradient))
-    native.run("mambair_dense_backward", arguments_)
-    return gradients
-
-
-@native_dense_backward.register_fake
-def _(grad_y: Tensor, grad_kept: Tensor | None, *arguments: Any) -> tuple[Tensor, ...]:
-    return _empty_gradients(DenseInputs(*arguments))
-
-
-def _empty_gradients(inputs: DenseInputs) -> tuple[Tensor, ...]:
+def _empty_gradients(inputs: _Inputs) -> tuple[Tensor, ...]:
     tensors = (getattr(inputs, name) for name in _DIFFERENTIATED)
     return tuple(inputs.x.new_empty((0,) if t is None else t.shape) for t in tensors)
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    named = DenseInputs(*inputs[:-1])
-    ctx.keep = inputs[-1]
-    # The residual itself is not needed.
-    ctx.plain = {k: v for k, v in named._asdict().items() if not isinstance(v, Tensor)}
-    tensors = {k: v for k, v in named._asdict().items() if isinstance(v, Tensor)}
-    ctx.residual_shape = None if named.residual is None else named.residual.shape
-    tensors.pop("residual", None)
-    ctx.names = tuple(tensors)
-    ctx.save_for_backward(*tensors.values())
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    named = _Inputs(*inputs)
+    ctx.has_residual = named.residual is not None
+    kept = named._replace(residual=None)._asdict()  # only its gradient is wanted, which is known
+    ctx.plain = {k: v for k, v in kept.items() if not isinstance(v, Tensor)}
+    ctx.names = tuple(k for k in kept if k not in ctx.plain)
+    ctx.save_for_backward(*(kept[name] for name in ctx.names))
 
 
-def _autograd_backward(ctx: Any, grad_y: Tensor, grad_kept: Tensor) -> tuple[Any, ...]:
-    inputs = DenseInputs(
-        **{"residual": None, **ctx.plain, **dict(zip(ctx.names, ctx.saved_tensors, strict=True))}
-    )
-    found = native_dense_backward(grad_y, grad_kept if ctx.keep else None, *inputs)
-    gradients = {
-        name: gradient
-        for name, gradient in zip(_DIFFERENTIATED, found, strict=True)
-        if getattr(inputs, name) is not None
-    }
-    if ctx.residual_shape is not None:
-        gradients["residual"] = grad_y.view(ctx.residual_shape)
-    return (*(gradients.get(name) for name in DenseInputs._fields), None)
+def _autograd_backward(ctx: Any, grad_y: Tensor) -> tuple[Any, ...]:
+    saved = dict(zip(ctx.names, ctx.saved_tensors, strict=True))
+    inputs = _Inputs(**ctx.plain, **saved)
+    found = native_dense_backward(grad_y, *inputs)
+    gradients = {k: v for k, v in zip(_DIFFERENTIATED, found, strict=True) if k in saved}
+    if ctx.has_residual:
+        gradients["residual"] = grad_y
+    return tuple(gradients.get(name) for name in _Inputs._fields)
 
 
 native_dense.register_autograd(_autograd_backward, setup_context=_setup_context)

@@ -49,7 +49,6 @@ struct AttentionArguments {
 };
 
 // y = gelu(norm(x * times) weight + bias) + residual + second * scale; null pointers leave parts out.
-// Tokens may be read and written in another order.
 struct DenseArguments {
   int64_t tokens, in, out;
   int64_t x_token, times_token;  // floats from token to token
@@ -61,15 +60,11 @@ struct DenseArguments {
   const float *residual, *second;  // (tokens, out), contiguous
   const float *scale;     // (out)
   float *y;               // (tokens, out), contiguous
-  const int64_t *gather;  // which token of x and times comes at every place, or null
-  const int64_t *scatter; // which token of y and the residuals every place becomes, or null
-  float *kept;            // x * times, (tokens, in), contiguous, or null
   float eps;
   int32_t gelu;
-  int32_t sigmoid;        // times passes through the sigmoid first
   // Backward only; all contiguous, in the shape of what they are the gradients of.
   int64_t parts;           // gradients of parameters are sums of so many parts
-  const float *grad_y, *grad_kept;  // grad_kept: or null
+  const float *grad_y;
   float *grad_x, *grad_times, *grad_norm_weight, *grad_norm_bias, *grad_weight, *grad_bias;
   float *grad_second, *grad_scale;
   float *sums;             // of every part; set by the kernel

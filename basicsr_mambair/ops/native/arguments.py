@@ -46,11 +46,10 @@ class DenseArguments(ctypes.Structure):
     _fields_ = _fields(
         (_INT, "tokens in out x_token times_token"),
         (_POINTER, "x times norm_weight norm_bias weight bias residual second scale y"),
-        (_POINTER, "gather scatter kept"),
         (_FLOAT, "eps"),
-        (_FLAG, "gelu sigmoid"),
+        (_FLAG, "gelu"),
         (_INT, "parts"),
-        (_POINTER, "grad_y grad_kept grad_x grad_times grad_norm_weight grad_norm_bias"),
+        (_POINTER, "grad_y grad_x grad_times grad_norm_weight grad_norm_bias"),
         (_POINTER, "grad_weight grad_bias grad_second grad_scale sums"),
     )
 

@@ -1,21 +1,15 @@
-// A linear layer with what stands around it: normalisation or a gate before it, GELU and residuals
+// A linear layer with what stands around it: a factor and normalisation before it, GELU and residuals
 // after it. A task is a block of tokens, which passes through all of it in cache.
 
-// x, times a gate or its sigmoid, of the tokens from `first` on, in scratch.
+// x, times a factor, of the tokens from `first` on, in scratch.
 INLINE void load_tokens(float *to, int64_t stride, const DenseArguments &s, int64_t first, int rows) {
   const int in = (int)s.in;
   for (int r = 0; r < rows; ++r, to += stride) {
-    const int64_t from = s.gather ? s.gather[first + r] : first + r;
-    const float *x = s.x + from * s.x_token, *times = s.times + from * s.times_token;
+    const float *x = s.x + (first + r) * s.x_token, *times = s.times + (first + r) * s.times_token;
     each_vector(in, [&](int i, int count) FLAT {
-      vf value = load_part(x + i, count);
-      if (s.times) {
-        const vf by = load_part(times + i, count);
-        value = value * (s.sigmoid ? sigmoid(by) : by);
-      }
-      store(to + i, value);
+      const vf value = load_part(x + i, count);
+      store(to + i, s.times ? value * load_part(times + i, count) : value);
     });
-    if (s.kept) copy_row(s.kept + (first + r) * in, to, in);
   }
 }
 
@@ -56,7 +50,7 @@ static void run_dense(const void *context, int64_t task) {
   apply(layer, y, a, in_wide, rows);
   if (s.gelu) gelu_rows(y, rows * out_wide);
   for (int r = 0; r < rows; ++r) {
-    const int64_t at = (s.scatter ? s.scatter[begin + r] : begin + r) * s.out;
+    const int64_t at = (begin + r) * s.out;
     float *row = y + r * out_wide;
     if (s.residual) add_row(row, s.residual + at, layer.out);
     if (s.second) add_scaled_row(row, s.second + at, s.scale, layer.out);
@@ -100,7 +94,7 @@ INLINE void dense_block_backward(const PackedDense &d, const DenseSums &sums, in
     for (int r = 0; r < rows; ++r) normalise(normalised + r * in_wide, a + r * in_wide, d.norm, in);
   }
   for (int r = 0; r < rows; ++r) {
-    const int64_t at = (s.scatter ? s.scatter[begin + r] : begin + r) * out;
+    const int64_t at = (begin + r) * out;
     float *row = grad + r * out_wide;
     each_vector(out, [&](int i, int count) FLAT { store(row + i, load_part(s.grad_y + at + i, count)); });
     if (!s.second) continue;
@@ -120,19 +114,14 @@ INLINE void dense_block_backward(const PackedDense &d, const DenseSums &sums, in
   for (int r = 0; r < rows; ++r) {
     float *row = grad_in + r * in_wide;
     if (s.norm_weight) normalise_backward(row, a + r * in_wide, d.norm, in, sums.norm);
-    if (s.grad_kept) add_row(row, s.grad_kept + (begin + r) * in, in);
-    const int64_t from = s.gather ? s.gather[begin + r] : begin + r;
+    const int64_t token = begin + r;
     each_vector(in, [&](int i, int count) FLAT {
       vf g = load(row + i);
       if (s.times) {
-        vf by = load_part(s.times + from * s.times_token + i, count);
-        const vf x = load_part(s.x + from * s.x_token + i, count);
-        const vf gate = s.sigmoid ? sigmoid(by) : by;
-        const vf slope = s.sigmoid ? gate * (1.0f - gate) : splat(1.0f);
-        store_part(s.grad_times + from * in + i, g * x * slope, count);
-        g = g * gate;
+        store_part(s.grad_times + token * in + i, g * load_part(s.x + token * s.x_token + i, count), count);
+        g = g * load_part(s.times + token * s.times_token + i, count);
       }
-      store_part(s.grad_x + from * in + i, g, count);
+      store_part(s.grad_x + token * in + i, g, count);
     });
   }
 }

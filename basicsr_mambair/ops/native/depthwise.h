@@ -44,29 +44,41 @@ struct Map {
   int64_t height, width, stride;  // stride: floats from pixel to pixel; a vector may be read past the end
 };
 
+// PIXELS neighbouring pixels by a row of taps, one vector of channels: `pixel(j)` is where the j-th of
+// the pixels under them lies.
+template <typename F>
+INLINE void convolve_row(vf *sums, const float *weight, int64_t wide, int kernel, const F &pixel) {
+  for (int j = 0; j < kernel; ++j, weight += wide) {
+    const vf value = load(weight);
+    unroll<PIXELS>([&](int p) FLAT { sums[p] += load(pixel(j + p)) * value; });
+  }
+}
+
 // to ([pixel][stride]) for `count` pixels of a row from (row, column) on. `zeros`: as long as a pixel.
 static NOINLINE void convolve(float *to, int64_t stride, const Map &map, const Depthwise &layer,
                               int64_t row, int64_t column, int count, const float *zeros) {
   const int kernel = layer.kernel, around = kernel / 2;
   const int64_t wide = vectors(layer.channels);
-  const float *from[MAX_KERNEL][PIXELS + MAX_KERNEL - 1];
+  const int64_t top = row < around ? around - row : 0;  // taps that lie within the map
+  const int64_t bottom = row + around < map.height ? kernel : map.height - row + around;
   for (int first = 0; first < count; first += PIXELS) {
-    for (int i = 0; i < kernel; ++i)
-      for (int j = 0; j < PIXELS + kernel - 1; ++j) {
-        const int64_t y = row + i - around, x = column + first + j - around;
-        const bool inside = y >= 0 && y < map.height && x >= 0 && x < map.width;
-        from[i][j] = inside ? map.pixels + (y * map.width + x) * map.stride : zeros;
-      }
+    const int64_t left = column + first - around;
+    const bool inside = left >= 0 && left + PIXELS + kernel - 1 <= map.width;
     for (int64_t channel = 0; channel < wide; channel += LANES) {
-      vf sums[PIXELS];
       const vf start = layer.bias ? load(layer.bias + channel) : splat(0.0f);
+      vf sums[PIXELS];
       unroll<PIXELS>([&](int p) FLAT { sums[p] = start; });
-      const float *weight = layer.weights + channel;
-      for (int i = 0; i < kernel; ++i)
-        for (int j = 0; j < kernel; ++j, weight += wide) {
-          const vf value = load(weight);
-          unroll<PIXELS>([&](int p) FLAT { sums[p] += load(from[i][j + p] + channel) * value; });
-        }
+      for (int64_t i = top; i < bottom; ++i) {
+        const float *line = map.pixels + ((row + i - around) * map.width + left) * map.stride + channel;
+        const float *weight = layer.weights + i * kernel * wide + channel;
+        if (inside)
+          convolve_row(sums, weight, wide, kernel, [&](int j) FLAT { return line + j * map.stride; });
+        else
+          convolve_row(sums, weight, wide, kernel, [&](int j) FLAT {
+            const bool there = left + j >= 0 && left + j < map.width;
+            return there ? line + j * map.stride : zeros + channel;
+          });
+      }
       unroll<PIXELS>([&](int p) FLAT { store(to + (first + p) * stride + channel, sums[p]); });
     }
   }
