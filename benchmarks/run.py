@@ -23,8 +23,9 @@ from report import Report, describe_machine, measure
 from torch.utils.flop_counter import FlopCounterMode
 
 from basicsr_mambair.archs import MambaIRv2, MambaIRv2Light
-from basicsr_mambair.ops import native, selective_scan_tokens, window_attention
+from basicsr_mambair.ops import native, selective_scan_tokens
 from basicsr_mambair.ops.selective_scan import operator
+from basicsr_mambair.ops.window_attention import relative_position_index, window_attention
 from basicsr_mambair.utils.memory import keep_freed_memory
 
 LIGHT = dict(
@@ -114,8 +115,9 @@ def attention(report: Report, quick: bool) -> None:
     """Window attention of one layer of the light network."""
     torch.manual_seed(0)
     side = 64 if quick else 128
-    qkv, bias = torch.randn(1, side, side, 144), torch.randn(4, 256, 256)
-    leaves = [x.clone().requires_grad_() for x in (qkv, bias)]
+    qkv, table = torch.randn(1, side, side, 144), torch.randn(31**2, 4)
+    index = relative_position_index(16)
+    leaves = [x.clone().requires_grad_() for x in (qkv, table)]
 
     def on_torch(run: Callable[[], Any]) -> None:
         with without_kernels():
@@ -123,10 +125,10 @@ def attention(report: Report, quick: bool) -> None:
 
     def forward() -> None:
         with torch.no_grad():
-            window_attention.window_attention(qkv, bias, 16, 8)
+            window_attention(qkv, table, index, 16, 8)
 
     def both() -> None:
-        window_attention.window_attention(*leaves, 16, 8).sum().backward()
+        window_attention(*leaves, index, 16, 8).sum().backward()
 
     for kind, run in (("forward", forward), ("forward + backward", both)):
         functions = {"PyTorch's operators": lambda run=run: on_torch(run)}
@@ -176,10 +178,15 @@ def light_network(report: Report, quick: bool) -> None:
 
 
 def base_network(report: Report, quick: bool) -> None:
-    """The base network beside its floor and PyTorch's operators."""
+    """The base network beside its floor, PyTorch's operators and the reference."""
     side = 32 if quick else 64
     net = MambaIRv2(**BASE).eval()
+    reference = MambaIRv2(**BASE, scan_backend="reference").eval()
     x = torch.rand(1, 3, side, side)
+
+    def by_reference() -> None:
+        with mock.patch.object(native, "AVAILABLE", False):
+            reference(x)
 
     def on_torch() -> None:
         with without_kernels():
@@ -191,8 +198,10 @@ def base_network(report: Report, quick: bool) -> None:
         "ours": lambda: net(x),
     }
     with torch.no_grad():
+        slow = measure({"reference scan, PyTorch's operators": by_reference}, 1)
         times = measure(functions, 3 if quick else 5)
     rate = GEMM_SIDE**3 / times.pop(f"product of {GEMM_SIDE}³")[0]
+    times = slow | times
     report.table(f"MambaIRv2 (B) ×2, {side}×{side}, eval", times)
     ratio = floor(report, net, x, rate, times["ours"][0])
     report.bar(f"base ×2, {side}×{side}, eval: time / GEMM floor", ratio, at_most=2.0)

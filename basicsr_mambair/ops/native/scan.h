@@ -70,21 +70,28 @@ static void scan_forward(const ScanArguments &s, int64_t task) {
 
   await_segment(s, b);
   for (int n = 0; n < d_state; ++n) h[n] = begin ? load(carry + n * LANES) : splat(0.0f);
-  for (int64_t t = begin; t < end; ++t) {
-    if (states && t % CHUNK == 0)
-      for (int n = 0; n < d_state; ++n) store(states + (t / CHUNK * d_state + n) * LANES, h[n]);
-    vf slope;
-    const vf delta = softplus(raw_delta(s, b, t) + bias, &slope);
-    const vf u = load_part(s.u + b.batch * s.u_batch + t * s.u_token + b.first, b.count);
-    const vf du = delta * u;
-    const float *B = s.B + b.batch * s.B_batch + t * s.B_token + b.group * s.B_group;
-    const float *C = s.C + b.batch * s.C_batch + t * s.C_token + b.group * s.C_group;
-    vf y = skip * u;
-    for (int n = 0; n < d_state; ++n) {
-      h[n] = exp2_approx(delta * decay[n]) * h[n] + du * B[n];
-      y += h[n] * C[n];
+  for (int64_t first = begin; first < end; first += CHUNK) {
+    const int tokens = (int)(end - first < CHUNK ? end - first : CHUNK);
+    if (states)
+      for (int n = 0; n < d_state; ++n) store(states + (first / CHUNK * d_state + n) * LANES, h[n]);
+    vf delta[CHUNK];  // ahead of the states, which depend on one another
+    for (int i = 0; i < tokens; ++i) {
+      vf slope;
+      delta[i] = softplus(raw_delta(s, b, first + i) + bias, &slope);
     }
-    store_part(s.y + (b.batch * s.length + t) * s.channels + b.first, y, b.count);
+    for (int i = 0; i < tokens; ++i) {
+      const int64_t t = first + i;
+      const vf u = load_part(s.u + b.batch * s.u_batch + t * s.u_token + b.first, b.count);
+      const vf du = delta[i] * u;
+      const float *B = s.B + b.batch * s.B_batch + t * s.B_token + b.group * s.B_group;
+      const float *C = s.C + b.batch * s.C_batch + t * s.C_token + b.group * s.C_group;
+      vf y = skip * u;
+      for (int n = 0; n < d_state; ++n) {
+        h[n] = exp2_approx(delta[i] * decay[n]) * h[n] + du * B[n];
+        y += h[n] * C[n];
+      }
+      store_part(s.y + (b.batch * s.length + t) * s.channels + b.first, y, b.count);
+    }
   }
   for (int n = 0; n < d_state; ++n) store(carry + n * LANES, h[n]);
   finish_segment(s, b);

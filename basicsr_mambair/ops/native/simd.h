@@ -131,12 +131,12 @@ INLINE float largest(vf x) {
   return best;
 }
 
-// 2^x for -126 <= x <= 127, to 2.5e-7. 2^n comes from the exponent, n the nearest whole number; 2^f,
-// |f| <= 1/2, is 1 + f p(f) with the minimax fit of degree 4 to (2^f - 1) / f: the error vanishes with
+// 2^x for -126 <= x <= 126, to 2.5e-7. n, the nearest whole number, is added to the exponent of 2^f;
+// 2^f, |f| <= 1/2, is 1 + f p(f) with the minimax fit of degree 4 to (2^f - 1) / f: the error vanishes with
 // x, so that slow decays stay right over long sequences.
 INLINE vf exp2_inside(vf x) {
-  const float magic = 12582912.0f + 127.0f;  // 1.5 * 2^23: the sum has no fraction bits
-  const vf shifted = x + magic;              // its last bits are n + 127
+  const float magic = 12582912.0f;  // 1.5 * 2^23: the sum has no fraction bits
+  const vf shifted = x + magic;     // its last bits are n
   const vf f = x - (shifted - magic);
   vf p = splat(0.00133335382228f);
   p = p * f + 0.00966624542302f;
@@ -144,7 +144,7 @@ INLINE vf exp2_inside(vf x) {
   p = p * f + 0.240223513432f;
   p = p * f + 0.693147143506f;
   p = p * f + 1.0f;
-  return p * bits_as_float(bits_of(shifted) << 23);
+  return bits_as_float(bits_of(p) + (bits_of(shifted) << 23));
 }
 
 // 2^x; outside |x| < 126 the value at the limit, which is as good as 0 or infinity.
