@@ -27,7 +27,9 @@ def _parameters(*layers: Any) -> list[Tensor | None]:
     return [parameter for layer in layers for parameter in (layer.weight, layer.bias)]
 
 
-class _DepthwiseConv(nn.Module):
+class DepthwiseConv(nn.Module):
+    """Depthwise convolution and GELU, with the keys of the published checkpoints."""
+
     def __init__(self, channels: int, kernel_size: int) -> None:
         super().__init__()
         self.depthwise_conv = nn.Sequential(depthwise_conv(channels, kernel_size), nn.GELU())
@@ -48,7 +50,7 @@ class ConvFFN(nn.Module):
     def __init__(self, dim: int, hidden_dim: int, kernel_size: int) -> None:
         super().__init__()
         self.fc1 = nn.Linear(dim, hidden_dim)
-        self.dwconv = _DepthwiseConv(hidden_dim, kernel_size)
+        self.dwconv = DepthwiseConv(hidden_dim, kernel_size)
         self.fc2 = nn.Linear(hidden_dim, dim)
 
     def kernel_parameters(self) -> list[Tensor | None]:
@@ -62,7 +64,9 @@ class ConvFFN(nn.Module):
         return dense(x, self.fc2, residual=residual)
 
 
-class _SpatialGate(nn.Module):
+class SpatialGate(nn.Module):
+    """Norm and depthwise convolution of the gate, with the keys of the published checkpoints."""
+
     def __init__(self, channels: int, kernel_size: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(channels)
@@ -86,7 +90,7 @@ class GatedConvFFN(nn.Module):
         if hidden_dim % 2:
             raise ValueError(f"the gated FFN halves its inner width, which is odd: {hidden_dim}")
         self.fc1 = nn.Linear(dim, hidden_dim)
-        self.sg = _SpatialGate(hidden_dim // 2, kernel_size)
+        self.sg = SpatialGate(hidden_dim // 2, kernel_size)
         self.fc2 = nn.Linear(hidden_dim // 2, dim)
 
     def kernel_parameters(self) -> list[Tensor | None]:

@@ -7,17 +7,16 @@ see as channels-last memory: no layer copies its input into another layout.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from basicsr_mambair.archs.attentive_ssm import AttentiveSSM, Routing
+from basicsr_mambair.archs.block_kernel import kernel_parameters
 from basicsr_mambair.archs.feedforward import ConvFFN, GatedConvFFN
 from basicsr_mambair.archs.window_attention import WindowAttention
-from basicsr_mambair.ops import attentive_block as kernel
-from basicsr_mambair.ops import native
-from basicsr_mambair.ops.dense import Residual, dense, has_hooks
+from basicsr_mambair.ops.attentive_block import attentive_block
+from basicsr_mambair.ops.dense import Residual, dense
 
 # (dim, hidden_dim, kernel_size) -> module over (B, H, W, C)
 FeedForward = Callable[[int, int, int], ConvFFN | GatedConvFFN]
@@ -72,14 +71,10 @@ class AttentiveBlock(nn.Module):
         self.convffn2 = feed_forward(dim, hidden_dim, convffn_kernel_size)
         self.embeddingA = nn.Embedding(inner_rank, d_state)
         nn.init.uniform_(self.embeddingA.weight, -1 / inner_rank, 1 / inner_rank)
-        self._kernel_fits = (
-            convffn_kernel_size <= native.MAX_KERNEL and d_state <= native.MAX_STATES
-        )
-        self._types = _types(self)
 
     def forward(self, x: Tensor, index: Tensor, routing: Routing) -> Tensor:
         """``(B, H, W, C)`` to the same; ``index`` is the relative position index."""
-        parameters = self._kernel_parameters(x)
+        parameters = kernel_parameters(self, x) if type(self) is AttentiveBlock else None
         if parameters is not None:
             return self._run_kernel(x, parameters, routing)
         qkv = dense(x, self.wqkv, norm=self.norm1)
@@ -91,41 +86,11 @@ class AttentiveBlock(nn.Module):
 
     def _run_kernel(self, x: Tensor, parameters: list[Tensor], routing: Routing) -> Tensor:
         keys, noise = self.assm.draw(routing, x.flatten(1, 2))
-        attention, keep = self.win_mhsa, torch.is_grad_enabled()
+        attention = self.win_mhsa
+        keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *parameters))
         soft = keep and self.training and routing.mode != "argmax"
-        y: Tensor = kernel.attentive_block(
-            x, parameters, attention.num_heads, attention.window_size, self.shift, self.norm1.eps,
-            keys, noise, soft, keep,
+        y: Tensor = attentive_block(
+            x, parameters, attention.num_heads, attention.window_size, self.shift, keys, noise,
+            soft, keep,
         )[0]  # fmt: skip
         return y
-
-    def _kernel_parameters(self, x: Tensor) -> list[Tensor] | None:
-        """What the kernel of whole blocks takes; ``None`` where it cannot stand for the layers."""
-        if not self._kernel_fits or self.assm.selectiveScan.backend not in ("auto", "cpp"):
-            return None
-        if _types(self) != self._types:
-            return None
-        found = [_lookup(self, path) for path in _PATHS]
-        found += self.convffn1.kernel_parameters() + self.convffn2.kernel_parameters()
-        nothing = x.new_empty(0)
-        parameters = [nothing if parameter is None else parameter for parameter in found]
-        return parameters if kernel.can_run(x, parameters) else None
-
-
-_PATHS = [path.split(".") for path in kernel.PARAMETERS]
-
-
-def _lookup(module: Any, path: list[str]) -> Tensor | None:
-    *modules, name = path
-    for key in modules:
-        module = module._modules[key]
-    return module._parameters[name]
-
-
-def _types(module: nn.Module) -> list[type | None]:
-    """Classes of a module and all below it; ``None`` where a hook wants to see what passes."""
-    types: list[type | None] = [None if has_hooks(module) else type(module)]
-    for child in module._modules.values():
-        if child is not None:
-            types += _types(child)
-    return types

@@ -35,22 +35,42 @@ GATE_PARAMETERS = ("gate.weight", "gate.bias")
 
 PARAMETERS_IN_ALL = len(PARAMETERS) + 2 * len(FFN_PARAMETERS + GATE_PARAMETERS)
 
-_SLACK = 16  # floats that the kernel may read past the end of a map of hidden channels
-_BACKWARD_PARTS = 8  # of the map, into which the backward pass is cut
+EPS = 1e-5  # of every norm
+_SLACK = native.LANES  # floats that the kernel may read past the end of a map of hidden channels
+_BACKWARD_PARTS = 16  # of the map, into which the backward pass is cut
 
 # What passes from sweep to sweep, by its name in BlockArguments; the backward pass wants it again.
 _MAPS = ("part1", "half", "part2", "ffn1", "ffn2", "inner", "ordered", "scanned", "projected")
 _KEPT = (*_MAPS, "indices", "qkv", "attended", "log_sums", "states")
 
 
-def can_run(x: Tensor, parameters: Sequence[Tensor]) -> bool:
-    """Whether the kernels are there and take these tensors: float32, on a CPU."""
-    if not native.AVAILABLE or torch.is_autocast_enabled("cpu"):
+def takes(x: Tensor) -> bool:
+    """Whether the kernels are there and take such a tensor: float32, on a CPU."""
+    if not native.AVAILABLE or x.device.type != "cpu" or x.dtype != torch.float32:
         return False
-    return all(
-        tensor.dtype == torch.float32 and tensor.device.type == "cpu" and tensor.is_contiguous()
-        for tensor in (x.detach(), *parameters)
-    )
+    return not torch.is_autocast_enabled("cpu")
+
+
+def misfit(x: Tensor, parameters: Sequence[Tensor], heads: int, window_size: int) -> str | None:
+    """What keeps the kernels from taking these tensors; ``None``: nothing.
+
+    Args:
+        x, parameters, heads, window_size: of :func:`attentive_block`.
+    """
+    sizes = _Sizes(x, parameters, heads, window_size)
+    if sizes.height % window_size or sizes.width % window_size or sizes.channels % heads:
+        return f"{sizes.height}×{sizes.width}×{sizes.channels} by {heads} heads of {window_size}²"
+    if sizes.kernel > native.MAX_KERNEL or sizes.d_state > native.MAX_STATES:
+        return f"a kernel of {sizes.kernel} or {sizes.d_state} states"
+    for number, (tensor, shape) in enumerate(zip(parameters, sizes.of_parameters(), strict=True)):
+        optional = number == PARAMETERS.index("wqkv.bias")
+        if tuple(tensor.shape) != shape and not (optional and tensor.numel() == 0):
+            return f"parameter {number}, which is {tuple(tensor.shape)} and not {shape}"
+        if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
+            return f"parameter {number}, {tensor.dtype} on {tensor.device}"
+        if not tensor.is_contiguous():
+            return f"parameter {number}, which is not contiguous"
+    return None
 
 
 class _Sizes:
@@ -59,6 +79,7 @@ class _Sizes:
     def __init__(
         self, x: Tensor, parameters: Sequence[Tensor], heads: int, window_size: int
     ) -> None:
+        native.required_library()
         named = dict(zip(PARAMETERS, parameters, strict=False))
         ffn = parameters[len(PARAMETERS) :]
         self.batch, self.height, self.width, self.channels = x.shape
@@ -72,6 +93,22 @@ class _Sizes:
         self.tokens = self.batch * self.height * self.width
         self.lanes, self.rows, self.chunk = native.LANES, native.MAX_ROWS, native.CHUNK
         self.blocks = -(-self.hidden // self.lanes)
+
+    def of_parameters(self) -> list[tuple[int, ...]]:
+        """Shapes of the parameters, in their order."""
+        c, e, n, k = self.channels, self.hidden, self.d_state, self.kernel
+        route, classes = self.route_hidden, self.classes
+        shapes: list[tuple[int, ...]] = [
+            *[(c,)] * 10, (3 * c, c), (3 * c,), ((2 * self.window - 1) ** 2, self.heads),
+            (c, c), (c,), (e, c, 1, 1), (e,), (e, 1, 3, 3), (e,), (1, self.rank + 2 * n, e),
+            (1, e, self.rank), (1, e), (e, n), (e,), (e,), (e,), (c, e), (c,),
+            (self.inner_rank, n), (classes, self.inner_rank),
+            (route, c), (route,), (classes, route), (classes,),
+        ]  # fmt: skip
+        inner = e // 2 if self.gated else e
+        gate = (inner,) if self.gated else (0,)
+        ffn = [(e, c), (e,), (c, inner), (c,), (inner, 1, k, k), (inner,), gate, gate]
+        return [*shapes, *ffn, *ffn]
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Of what ``_KEPT`` names, and of the gradients that have no shape of their own."""
@@ -108,9 +145,10 @@ def _whole(count: int, part: int) -> int:
 @torch.library.custom_op(
     "mambair::attentive_block",
     mutates_args=(),
-    schema="(Tensor x, Tensor[] parameters, int heads, int window_size, int shift, float eps, "
+    schema="(Tensor x, Tensor[] parameters, int heads, int window_size, int shift, "
     "Tensor? keys, Tensor? noise, bool soft, bool keep) -> "
     f"({', '.join(['Tensor'] * (1 + len(_KEPT)))})",
+    device_types="cpu",
 )
 def attentive_block(
     x: Tensor,
@@ -118,7 +156,6 @@ def attentive_block(
     heads: int,
     window_size: int,
     shift: int,
-    eps: float,
     keys: Tensor | None,
     noise: Tensor | None,
     soft: bool,
@@ -133,7 +170,6 @@ def attentive_block(
         heads: attention heads.
         window_size: side w.
         shift: pixels by which the windows are moved.
-        eps: of every norm.
         keys: of the routing's noise (:mod:`~basicsr_mambair.ops.gumbel`), int32 ``(B,)``, or
             ``None``.
         noise: the routing's noise itself, ``(B, H·W, T)``, or ``None``.
@@ -142,10 +178,16 @@ def attentive_block(
 
     Returns:
         The result ``(B, H, W, C)``, and with ``keep`` what the backward pass needs, else empty.
+
+    Raises:
+        ValueError: sizes that do not fit together.
     """
+    wrong = misfit(x, parameters, heads, window_size)
+    if wrong is not None:
+        raise ValueError(f"attentive_block: cannot take {wrong}")
     sizes = _Sizes(x, parameters, heads, window_size)
     x = x.contiguous()
-    y = torch.empty(x.shape)
+    y = native.empty(*x.shape)
     if keep:
         kept = dict(_empty(sizes, x, *_KEPT))
         used = kept
@@ -156,7 +198,7 @@ def attentive_block(
             **distinct, "part2": distinct["part1"], "ffn2": distinct["ffn1"],
             "scanned": distinct["inner"], "indices": _empty(sizes, x, "indices")[0][1],
         }  # fmt: skip
-    arguments, _alive = _arguments(sizes, x, parameters, shift, eps, keys, noise, used)
+    arguments, _alive = _arguments(sizes, x, parameters, shift, keys, noise, used)
     arguments.y = native.address(y)
     native.run("mambair_block", arguments)
     return (y, *kept.values())
@@ -188,19 +230,17 @@ def _arguments(
     x: Tensor,
     parameters: Sequence[Tensor],
     shift: int,
-    eps: float,
     keys: Tensor | None,
     noise: Tensor | None,
     maps: dict[str, Tensor],
     **others: Any,
 ) -> tuple[native.BlockArguments, list[Any]]:
     """Arguments common to both passes, and what must outlive the call."""
-    library = native.library()
-    assert library is not None
+    library = native.required_library()
     pointers = _pointers(parameters)
     noise = None if noise is None else noise.contiguous()
     arguments = native.BlockArguments(
-        shift=shift, eps=eps, x=native.address(x), parameters=ctypes.addressof(pointers),
+        shift=shift, eps=EPS, x=native.address(x), parameters=ctypes.addressof(pointers),
         keys=native.address(keys), noise=native.address(noise), **others,
     )  # fmt: skip
     for name in native.BLOCK_SIZES:
@@ -210,7 +250,7 @@ def _arguments(
             arguments.chosen, arguments.order, arguments.inverse = map(native.address, tensor)
         else:
             setattr(arguments, name, native.address(tensor))
-    packed = torch.empty(library.mambair_block_floats(ctypes.addressof(arguments)))
+    packed = native.empty(library.mambair_block_floats(ctypes.addressof(arguments)))
     arguments.packed = native.address(packed)
     return arguments, [pointers, noise, packed]
 
@@ -225,7 +265,8 @@ def _pointers(tensors: Sequence[Tensor]) -> Any:
     "mambair::attentive_block_backward",
     mutates_args=(),
     schema="(Tensor grad_y, Tensor x, Tensor[] parameters, int heads, int window_size, int shift, "
-    "float eps, Tensor? keys, Tensor? noise, bool soft, Tensor[] kept) -> (Tensor, Tensor[])",
+    "Tensor? keys, Tensor? noise, bool soft, Tensor[] kept) -> (Tensor, Tensor[])",
+    device_types="cpu",
 )
 def attentive_block_backward(
     grad_y: Tensor,
@@ -234,19 +275,17 @@ def attentive_block_backward(
     heads: int,
     window_size: int,
     shift: int,
-    eps: float,
     keys: Tensor | None,
     noise: Tensor | None,
     soft: bool,
     kept: list[Tensor],
 ) -> tuple[Tensor, list[Tensor]]:
     """Gradients of ``x`` and of the parameters."""
-    library = native.library()
-    assert library is not None
+    library = native.required_library()
     sizes = _Sizes(x, parameters, heads, window_size)
     x, grad_y = x.contiguous(), grad_y.contiguous()
-    grad_x = torch.empty(x.shape)
-    grads = [torch.empty(parameter.shape) for parameter in parameters]
+    grad_x = native.empty(*x.shape)
+    grads = [native.empty(*parameter.shape) for parameter in parameters]
     grad_pointers = _pointers(grads)
     room = dict(
         _empty(
@@ -257,13 +296,13 @@ def attentive_block_backward(
     )  # fmt: skip
     maps = {**dict(zip(_KEPT, kept, strict=True)), **room}
     arguments, _alive = _arguments(
-        sizes, x, parameters, shift, eps, keys, noise, maps,
+        sizes, x, parameters, shift, keys, noise, maps,
         # A number of its own, not that of the threads: the sums must not depend on them.
         parts=_BACKWARD_PARTS, soft=int(soft), grad_y=native.address(grad_y),
         grad_x=native.address(grad_x), grad_parameters=ctypes.addressof(grad_pointers),
     )  # fmt: skip
     floats = library.mambair_block_sums_floats(ctypes.addressof(arguments))
-    sums = torch.empty(_BACKWARD_PARTS, floats)
+    sums = native.empty(_BACKWARD_PARTS, floats)
     arguments.sums = native.address(sums)
     native.run("mambair_block_backward", arguments)
     return grad_x, grads
@@ -283,7 +322,9 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
     ctx.save_for_backward(x, *parameters, *output[1:], *drawn)
 
 
-def _autograd_backward(ctx: Any, grad_y: Tensor, *_: Any) -> tuple[Any, ...]:
+def _autograd_backward(ctx: Any, grad_y: Tensor | None, *_: Any) -> tuple[Any, ...]:
+    if grad_y is None:
+        return None, [None] * PARAMETERS_IN_ALL, *[None] * 7
     x, *rest = ctx.saved_tensors
     parameters, rest = rest[:PARAMETERS_IN_ALL], rest[PARAMETERS_IN_ALL:]
     kept, drawn = rest[: len(_KEPT)], iter(rest[len(_KEPT) :])
@@ -291,7 +332,10 @@ def _autograd_backward(ctx: Any, grad_y: Tensor, *_: Any) -> tuple[Any, ...]:
     grad_x, grads = attentive_block_backward(
         grad_y, x, parameters, *ctx.plain, keys, noise, ctx.soft, kept
     )
-    return grad_x, grads, *[None] * 8
+    if not ctx.soft:  # the choice has no gradient
+        for number, name in enumerate(PARAMETERS):
+            grads[number] = None if name.startswith("assm.route.") else grads[number]
+    return grad_x, grads, *[None] * 7
 
 
 attentive_block.register_autograd(_autograd_backward, setup_context=_setup_context)

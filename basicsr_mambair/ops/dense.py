@@ -90,22 +90,27 @@ def _native_can_run(
         return False
     if type(layer) not in (nn.Linear, nn.Conv2d) or has_hooks(layer):
         return False
-    if norm is not None and (norm.weight is None or norm.bias is None or has_hooks(norm)):
-        return False
-    norm_weight = norm.weight if norm is not None else None
+    norms: tuple[Tensor | None, ...] = ()
+    if norm is not None:
+        if type(norm) is not nn.LayerNorm or has_hooks(norm):
+            return False
+        norms = (norm.weight, norm.bias)
+        if None in norms:
+            return False
     return all(
         tensor is None or (tensor.device.type == "cpu" and tensor.dtype == torch.float32)
-        for tensor in (x, layer.weight, times, norm_weight, *(residual or ()))
+        for tensor in (x, layer.weight, layer.bias, times, *norms, *(residual or ()))
     )
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether somebody wants to see what passes through a module."""
+    """Whether somebody wants to see what passes through a module, or has replaced its forward."""
     return bool(
         module._forward_hooks
         or module._forward_pre_hooks
         or module._backward_hooks
         or module._backward_pre_hooks
+        or "forward" in module.__dict__
     )
 
 
@@ -135,12 +140,14 @@ _DIFFERENTIATED = (
 )  # fmt: skip
 
 
-@torch.library.custom_op("mambair::dense", mutates_args=(), schema=f"({_SCHEMA}) -> Tensor")
+@torch.library.custom_op(
+    "mambair::dense", mutates_args=(), schema=f"({_SCHEMA}) -> Tensor", device_types="cpu"
+)
 def native_dense(*arguments: Any) -> Tensor:
     """The C++ kernel."""
     inputs = _Inputs(*arguments)
     structure, _kept = _arguments(inputs)
-    y = torch.empty(*inputs.x.shape[:-1], inputs.weight.shape[0])
+    y = inputs.x.new_empty(*inputs.x.shape[:-1], inputs.weight.shape[0])
     structure.y = native.address(y)
     native.run("mambair_dense", structure)
     return y
@@ -155,6 +162,7 @@ def _(x: Tensor, weight: Tensor, *_: Any) -> Tensor:
     "mambair::dense_backward",
     mutates_args=(),
     schema=f"(Tensor grad_y, {_SCHEMA}) -> ({', '.join(['Tensor'] * len(_DIFFERENTIATED))})",
+    device_types="cpu",
 )
 def native_dense_backward(grad_y: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
     """Gradients of what ``_DIFFERENTIATED`` names, in its order; empty for what is ``None``."""

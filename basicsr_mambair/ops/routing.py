@@ -72,6 +72,7 @@ def _noisy(scores: Tensor, keys: Tensor | None) -> Tensor:
     "mambair::route",
     mutates_args=(),
     schema="(Tensor scores, Tensor? keys, bool soft) -> (Tensor, Tensor, Tensor, Tensor)",
+    device_types="cpu",
 )
 def native_route(
     scores: Tensor, keys: Tensor | None, soft: bool
@@ -83,8 +84,8 @@ def native_route(
     """
     scores = scores.contiguous()
     batch, length, classes = scores.shape
-    chosen = torch.empty(batch, length, dtype=torch.int64)
-    order = torch.empty(batch * length, dtype=torch.int64)
+    chosen = scores.new_empty(batch, length, dtype=torch.int64)
+    order = scores.new_empty(batch * length, dtype=torch.int64)
     inverse = torch.empty_like(order)
     softmax = torch.empty_like(scores) if soft else scores.new_empty(0)
     arguments = native.RouteArguments(

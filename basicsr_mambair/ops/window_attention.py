@@ -36,7 +36,13 @@ def window_attention(
 
     Returns:
         ``(B, H, W, C)``.
+
+    Raises:
+        ValueError: H or W is no multiple of the window.
     """
+    if qkv.shape[1] % window_size or qkv.shape[2] % window_size:
+        size = f"{qkv.shape[1]}×{qkv.shape[2]}"
+        raise ValueError(f"window_attention: {size} is no multiple of the window, {window_size}")
     if _native_can_run(qkv):
         keep = torch.is_grad_enabled() and (qkv.requires_grad or table.requires_grad)
         out: Tensor = native_attention(qkv, table, window_size, shift, keep)[0]
@@ -68,6 +74,7 @@ def _native_can_run(qkv: Tensor) -> bool:
     "mambair::window_attention",
     mutates_args=(),
     schema="(Tensor qkv, Tensor table, int window_size, int shift, bool keep) -> (Tensor, Tensor)",
+    device_types="cpu",
 )
 def native_attention(
     qkv: Tensor, table: Tensor, window_size: int, shift: int, keep: bool
@@ -80,8 +87,8 @@ def native_attention(
     """
     arguments, _kept = _prepare(qkv, table, window_size, shift)
     *size, channels = qkv.shape
-    out = torch.empty(*size, channels // 3)
-    log_sums = torch.empty(*size, table.shape[1]) if keep else torch.empty(0)
+    out = native.empty(*size, channels // 3)
+    log_sums = native.empty(*size, table.shape[1]) if keep else native.empty(0)
     arguments.out = native.address(out)
     arguments.log_sums = native.address(log_sums) if keep else None
     native.run("mambair_attention_forward", arguments)
@@ -102,6 +109,7 @@ def _(
     mutates_args=(),
     schema="(Tensor grad_out, Tensor out, Tensor log_sums, Tensor qkv, Tensor table, "
     "int window_size, int shift) -> (Tensor, Tensor)",
+    device_types="cpu",
 )
 def native_attention_backward(
     grad_out: Tensor,
@@ -118,8 +126,8 @@ def native_attention_backward(
     windows = qkv.shape[0] * (qkv.shape[1] // window_size) * (qkv.shape[2] // window_size)
     # A number of its own, not that of the threads: the sum must not depend on them.
     arguments.parts = min(windows, _BACKWARD_PARTS)
-    grad_qkv = torch.empty(qkv.shape)
-    grad_table = torch.empty(arguments.parts, heads, entries)
+    grad_qkv = native.empty(*qkv.shape)
+    grad_table = native.empty(arguments.parts, heads, entries)
     tensors += [grad_out.float().contiguous(), out.float().contiguous(), log_sums]
     arguments.grad_out, arguments.out, arguments.log_sums = map(native.address, tensors[-3:])
     arguments.grad_qkv, arguments.grad_table = map(native.address, (grad_qkv, grad_table))

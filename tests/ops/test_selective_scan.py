@@ -251,23 +251,36 @@ class TestNative:
     def test_every_instruction_set(self, name: str, instruction_set: None) -> None:
         test_values_and_gradients(name, "cpp")
 
-    def test_the_number_of_threads_does_not_show(self) -> None:
+    @pytest.mark.parametrize("own_threads", [False, True])
+    @pytest.mark.parametrize("length", [200, 2500])  # 2500: three segments that follow each other
+    def test_the_number_of_threads_does_not_show(
+        self, length: int, own_threads: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if own_threads:
+            monkeypatch.setattr(native, "_torch_parallel", lambda: None)
         torch.manual_seed(0)
-        u, delta = torch.randn(2, 2, 200, 70).requires_grad_()
-        A, B, C = -torch.rand(70, 9), torch.randn(2, 200, 9), torch.randn(2, 200, 9)
+        u, delta = torch.randn(2, 2, length, 70)
+        A, B, C = -torch.rand(70, 9), torch.randn(2, length, 9), torch.randn(2, length, 9)
+        weight = torch.randn(2, length, 70)
+
+        def run(backend: str) -> list[torch.Tensor]:
+            inputs = [x.clone().requires_grad_() for x in (u, delta, A, B, C)]
+            y = selective_scan_tokens(*inputs, backend=backend)
+            y.backward(weight)
+            return [y.detach(), *(x.grad for x in inputs)]
+
         results = []
         before = torch.get_num_threads()
         try:
-            for threads in (1, 2, 3):
+            for threads in (1, 2, 3, 5):
                 torch.set_num_threads(threads)
-                inputs = [x.detach().clone().requires_grad_() for x in (u, delta, A, B, C)]
-                y = selective_scan_tokens(*inputs, backend="cpp")
-                y.backward(torch.ones_like(y))
-                results.append([y.detach(), *(x.grad for x in inputs)])
+                results.append(run("cpp"))
         finally:
             torch.set_num_threads(before)
         for other in results[1:]:
             assert all(map(torch.equal, results[0], other))
+        for actual, expected in zip(results[0], run("torch"), strict=True):
+            assert (actual - expected).abs().max() < 1e-4 * expected.abs().max()
 
     def test_threads_of_its_own_agree_with_torchs(self, monkeypatch: pytest.MonkeyPatch) -> None:
         case = golden_case("batch")

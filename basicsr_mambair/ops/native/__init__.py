@@ -27,7 +27,8 @@ from basicsr_mambair.ops.native.arguments import (
 __all__ = [
     "AVAILABLE", "BLOCK_SIZES", "CHUNK", "INSTRUCTION_SETS", "LANES", "MAX_KERNEL", "MAX_ROWS",
     "MAX_STATES", "AttentionArguments", "BlockArguments", "DenseArguments", "RouteArguments",
-    "ScanArguments", "address", "describe", "library", "missing_reason", "run",
+    "ScanArguments", "address", "describe", "empty", "library", "missing_reason",
+    "required_library", "run",
 ]  # fmt: skip
 
 INSTRUCTION_SETS = ("baseline", "AVX2", "AVX-512")
@@ -61,6 +62,14 @@ def library() -> ctypes.CDLL | None:
     return loaded
 
 
+def required_library() -> ctypes.CDLL:
+    """The library; ``RuntimeError`` if it was not built."""
+    loaded = library()
+    if loaded is None:
+        raise RuntimeError(f"the C++ kernels are missing: {missing_reason()}")
+    return loaded
+
+
 def missing_reason() -> str | None:
     """Why there is no library; ``None`` if there is one."""
     if library() is None:
@@ -77,12 +86,14 @@ def describe() -> str:
     return f"{INSTRUCTION_SETS[loaded.mambair_instruction_set()]}, {threads}"
 
 
+def empty(*shape: int) -> Tensor:
+    """A tensor as kernels write it, whatever PyTorch's defaults are."""
+    return torch.empty(shape, dtype=torch.float32, device="cpu")
+
+
 def run(kernel: str, arguments: ctypes.Structure) -> None:
     """Runs a kernel on as many threads as torch uses; other Python threads go on meanwhile."""
-    loaded = library()
-    if loaded is None:
-        raise RuntimeError(missing_reason())
-    function = getattr(loaded, kernel)
+    function = getattr(required_library(), kernel)
     function(ctypes.addressof(arguments), torch.get_num_threads(), _torch_parallel())
 
 

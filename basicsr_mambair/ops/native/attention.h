@@ -6,6 +6,7 @@
 const int KEYS = VECTOR_REGISTERS == 32 ? 8 : VECTOR_REGISTERS == 16 ? 4 : 2;  // scored at once
 const int SUMS = VECTOR_REGISTERS == 32 ? 16 : 4;  // channels whose weighted sums are in registers
 const int QUERIES = VECTOR_REGISTERS == 32 ? 8 : 2;  // differentiated at once
+static_assert(SUMS == 4 || SUMS == 16, "weigh_part knows these");
 const float BETWEEN_REGIONS = -100.0f;
 
 struct Window {

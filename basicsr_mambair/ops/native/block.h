@@ -1,4 +1,4 @@
-// A whole block of MambaIRv2 without gradients (ops/attentive_block.py says what it computes), in six
+// A whole block of MambaIRv2 (ops/attentive_block.py says what it computes), in six
 // sweeps over the map. Each takes a window, a part of a row, or a run of sorted tokens through
 // everything that does not need other tokens' results, while it is in cache:
 //
@@ -204,21 +204,27 @@ INLINE Map convolved_map(const FFN &f, const BlockArguments &s, const float *hid
   return {picture + (f.gated ? s.hidden / 2 : 0), s.height, s.width, s.hidden};
 }
 
+// Of a segment, in scratch: z, the convolution, and what fc2 takes. `zeros`: room for a pixel.
+INLINE void gate_ffn(const FFN &f, const BlockArguments &s, const float *hidden, const Segment &at, float *z,
+                     float *gated, float *zeros) {
+  const int width = (int)s.hidden, inner = f.fc2.in;
+  const int64_t wide = vectors(inner);
+  memset(zeros, 0, vectors(width) * sizeof(float));
+  convolve(z, wide, convolved_map(f, s, hidden, at), f.conv, at.row, at.column, at.count, zeros);
+  for (int r = 0; r < at.count; ++r) {
+    const float *value = hidden + (at.first + r) * width;
+    for (int64_t i = r * wide, k = 0; k < inner; i += LANES, k += LANES)
+      store(gated + i, f.gated ? load(z + i) * load(value + k) : load(value + k) + gelu(load(z + i)));
+  }
+}
+
 // The rest of an FFN of a segment, and the block's residuals `first + second · scale`: y in scratch.
 INLINE void end_ffn(const FFN &f, const BlockArguments &s, const float *hidden, float *y, const Segment &at,
                     const float *first, const float *second, Scratch scratch) {
   const int channels = (int)s.channels, width = (int)s.hidden, inner = f.fc2.in;
   const int64_t wide = vectors(channels), inner_wide = vectors(inner);
   float *a = scratch.take(BLOCK * inner_wide), *zeros = scratch.take(width);
-  memset(zeros, 0, vectors(width) * sizeof(float));
-  const Map map = convolved_map(f, s, hidden, at);
-  convolve(a, inner_wide, map, f.conv, at.row, at.column, at.count, zeros);
-  for (int r = 0; r < at.count; ++r) {
-    const float *value = hidden + (at.first + r) * width;
-    float *row = a + r * inner_wide;
-    for (int i = 0; i < inner; i += LANES)
-      store(row + i, f.gated ? load(row + i) * load(value + i) : load(value + i) + gelu(load(row + i)));
-  }
+  gate_ffn(f, s, hidden, at, a, a, zeros);
   apply(f.fc2, y, a, inner_wide, at.count);
   for (int r = 0; r < at.count; ++r) {
     add_row(y + r * wide, first + (at.first + r) * channels, channels);

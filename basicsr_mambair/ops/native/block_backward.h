@@ -83,15 +83,7 @@ static void end_ffn_backward(const PackedBlock &b, int number, const FFNSums &su
   const int64_t wide = vectors(channels), inner_wide = vectors(inner);
   float *z = scratch.take(BLOCK * inner_wide), *t = scratch.take(BLOCK * inner_wide);
   float *grad_t = scratch.take(BLOCK * inner_wide), *zeros = scratch.take(width);
-  memset(zeros, 0, vectors(width) * sizeof(float));
-  convolve(z, inner_wide, convolved_map(f, s, hidden, at), f.conv, at.row, at.column, at.count, zeros);
-  for (int r = 0; r < at.count; ++r) {
-    const float *value = hidden + (at.first + r) * width;
-    const float *row = z + r * inner_wide;
-    for (int i = 0; i < inner; i += LANES)
-      store(t + r * inner_wide + i,
-            f.gated ? load(row + i) * load(value + i) : load(value + i) + gelu(load(row + i)));
-  }
+  gate_ffn(f, s, hidden, at, z, t, zeros);
   for (int r = 0; r < at.count; ++r) {
     const int64_t to = (at.first + r) * channels;
     each_vector(channels, [&](int i, int count) FLAT {
@@ -166,6 +158,7 @@ static void finish_rows_backward(const void *context, int64_t part) {
   const PackedBlock &b = backward.b;
   const BlockArguments &s = b.s;
   const BlockSums sums = sums_of(backward, part);
+  memset(s.sums + part * backward.sums_floats, 0, backward.sums_floats * sizeof(float));
   Scratch scratch(BLOCK * vectors(s.channels) + ffn_backward_floats(s));
   float *grad = scratch.take(BLOCK * vectors(s.channels));
   each_segment(s, part, [&](const Segment &at) {
@@ -268,7 +261,7 @@ static void route_backward(const BlockBackward &backward, const BlockSums &sums,
   const int64_t wide = vectors(s.channels), route_wide = vectors(s.route_hidden), class_wide = vectors(classes);
   float *before = scratch.take(BLOCK * route_wide), *route = scratch.take(BLOCK * route_wide);
   float *grad_route = scratch.take(BLOCK * route_wide), *scores = scratch.take(BLOCK * class_wide);
-  float *grad_rows = scratch.take(BLOCK * wide);
+  float *grad_rows = scratch.take(BLOCK * wide), *grad_soft = scratch.take(class_wide);
   if (s.soft) {
     apply(b.route0, before, x, wide, at.count);
     for (int64_t i = 0; i < at.count * route_wide; i += LANES) store(route + i, gelu(load(before + i)));
@@ -293,13 +286,11 @@ static void route_backward(const BlockBackward &backward, const BlockSums &sums,
       total += weight;
       weighted += weight * g;
       store(row + c, weight);
+      store(grad_soft + c, g);
     }
     const float factor = 1.0f / sum(total), mean = sum(weighted) * factor;
-    for (int64_t c = 0; c < class_wide; c += LANES) {
-      vf g = splat(0.0f);
-      for (int n = 0; n < d_state; ++n) g += load(backward.dictionary_t + n * class_wide + c) * prompt[n];
-      store(row + c, load(row + c) * factor * (g - splat(mean)));
-    }
+    for (int64_t c = 0; c < class_wide; c += LANES)
+      store(row + c, load(row + c) * factor * (load(grad_soft + c) - splat(mean)));
   }
   if (!s.soft) return;
   linear_backward(b.route2, sums.route2, scores, route, at.count, grad_route);
@@ -316,7 +307,7 @@ static void choose_prompts_backward(const void *context, int64_t part) {
   const BlockSums sums = sums_of(backward, part);
   const int channels = (int)s.channels, hidden = (int)s.hidden;
   const int64_t wide = vectors(channels), hidden_wide = vectors(hidden);
-  const int64_t route_floats = BLOCK * (3 * vectors(s.route_hidden) + vectors(s.classes) + wide);
+  const int64_t route_floats = BLOCK * (3 * vectors(s.route_hidden) + vectors(s.classes) + wide) + vectors(s.classes);
   const int64_t ffn_floats = ffn_backward_floats(s);
   Scratch scratch(BLOCK * (3 * wide + hidden_wide) + hidden_wide +
                   (ffn_floats > route_floats ? ffn_floats : route_floats));
@@ -488,6 +479,16 @@ static void unpack_sums(const PackedBlock &b, const BlockSums &sums) {
   }
 }
 
+const int64_t SUMS_AT_ONCE = 1 << 14;
+
+// The parts of sums are added to the first, some floats a task.
+static void add_sums(const void *context, int64_t task) {
+  const BlockBackward &backward = *(const BlockBackward *)context;
+  const int64_t begin = task * SUMS_AT_ONCE, left = backward.sums_floats - begin;
+  add_parts(backward.b.s.sums + begin, left < SUMS_AT_ONCE ? left : SUMS_AT_ONCE, backward.sums_floats,
+            backward.b.s.parts);
+}
+
 static int64_t block_sums_floats(const BlockArguments &s) {
   Room nothing{nullptr, 0}, room{nullptr, 0};
   const PackedBlock b = pack_block(s, nothing);
@@ -504,7 +505,6 @@ static void run_block_backward(const BlockArguments &s, int threads, Parallel pa
     for (int64_t n = 0; n < s.d_state; ++n)
       dictionary_t[n * class_wide + c] = b.dictionary[c * s.d_state + n];
   const BlockBackward backward{b, block_sums_floats(s), dictionary_t.data()};
-  memset(s.sums, 0, s.parts * backward.sums_floats * sizeof(float));
 
   run_tasks(finish_rows_backward, &backward, s.parts, threads, parallel);
   run_tasks(project_tokens_backward, &backward, s.parts, threads, parallel);
@@ -522,6 +522,6 @@ static void run_block_backward(const BlockArguments &s, int threads, Parallel pa
   run_tasks(choose_prompts_backward, &backward, s.parts, threads, parallel);
   run_tasks(begin_rows_backward, &backward, s.parts, threads, parallel);
   run_tasks(attend_windows_backward, &backward, s.parts, threads, parallel);
-  add_parts(s.sums, backward.sums_floats, s.parts);
+  run_tasks(add_sums, &backward, (backward.sums_floats + SUMS_AT_ONCE - 1) / SUMS_AT_ONCE, threads, parallel);
   unpack_sums(b, sums_of(backward, 0));
 }

@@ -132,7 +132,6 @@ static void run_dense_backward(const void *context, int64_t part) {
   const DenseArguments &s = d.s;
   const int64_t blocks = (s.tokens + BLOCK - 1) / BLOCK;
   const DenseSums sums = dense_sums(s, part);
-  memset(sums.layer.weight, 0, dense_sums_floats(s) * sizeof(float));
   Scratch scratch(BLOCK * (3 * vectors(s.in) + 2 * vectors(s.out)));
   for (int64_t block = blocks * part / s.parts; block < blocks * (part + 1) / s.parts; ++block)
     dense_block_backward(d, sums, block * BLOCK, scratch);
@@ -149,7 +148,7 @@ static void dense_backward(DenseArguments s, int threads, Parallel parallel) {
   s.sums = parts.data();
   const PackedDense d = pack_dense(s, room.data());
   run_tasks(run_dense_backward, &d, s.parts, threads, parallel);
-  add_parts(s.sums, dense_sums_floats(s), s.parts);
+  add_parts(s.sums, dense_sums_floats(s), dense_sums_floats(s), s.parts);
   const DenseSums sums = dense_sums(s, 0);
   unpack_linear(s.grad_weight, s.bias ? s.grad_bias : nullptr, sums.layer, (int)s.in, (int)s.out);
   if (s.norm_weight) copy_row(s.grad_norm_weight, sums.norm, (int)s.in);

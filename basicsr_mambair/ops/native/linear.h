@@ -92,19 +92,19 @@ INLINE vf normal_tail(vf magnitude, vf *bell) {
 
 // gelu(x) = x Phi(x) to 1e-6.
 INLINE vf gelu(vf x) {
-  const vf magnitude = minimum(maximum(x, 0.0f - x), splat(1e4f));  // beyond, the tail is 0
+  const vf magnitude = minimum(splat(1e4f), maximum(x, 0.0f - x));  // beyond, the tail is 0
   vf bell;
   const vf tail = normal_tail(magnitude, &bell);
-  return maximum(x, splat(0.0f)) - magnitude * tail;
+  return maximum(splat(0.0f), x) - magnitude * tail;
 }
 
 // Phi(x) + x phi(x).
 INLINE vf gelu_slope(vf x) {
-  const vf magnitude = minimum(maximum(x, 0.0f - x), splat(1e4f));
+  const vf magnitude = minimum(splat(1e4f), maximum(x, 0.0f - x));
   vf bell;
   const vf tail = normal_tail(magnitude, &bell);
   const vf below = select_greater(x, splat(0.0f), 1.0f - tail, tail);  // Phi(x)
-  return below + minimum(maximum(x, splat(-1e4f)), splat(1e4f)) * bell * 0.39894228040143268f;
+  return below + minimum(splat(1e4f), maximum(splat(-1e4f), x)) * bell * 0.39894228040143268f;
 }
 
 // Gradient of a normalised row by the row, in the place of that by its result; `sums` of both by weight
@@ -183,9 +183,9 @@ INLINE void unpack_linear(float *grad_weight, float *grad_bias, const LinearSums
   if (grad_bias) copy_row(grad_bias, sums.bias, out);
 }
 
-// Adds the parts of sums to the first.
-INLINE void add_parts(float *sums, int64_t floats, int64_t parts) {
+// Adds `floats` of every part of sums, which lie `stride` apart, to those of the first.
+INLINE void add_parts(float *sums, int64_t floats, int64_t stride, int64_t parts) {
   for (int64_t part = 1; part < parts; ++part)
     for (int64_t i = 0; i < floats; i += LANES)
-      store(sums + i, load(sums + i) + load(sums + part * floats + i));
+      store(sums + i, load(sums + i) + load(sums + part * stride + i));
 }

@@ -35,6 +35,7 @@ static const int SEGMENT = 1024;    // tokens of a task of the scan, whole chunk
 static const int BLOCK = 64;        // tokens that pass through linear layers together, whole tiles
 static const int MAX_ROWS = 8;      // of a tile, for any instruction set
 static const int ROUTE_BLOCK = 256; // tokens of a task of the routing
+static_assert(SEGMENT % CHUNK == 0 && BLOCK % MAX_ROWS == 0, "whole chunks, whole tiles");
 
 // Tasks are handed out in turn. Threads come from the OpenMP runtime that torch has loaded, if
 // Python found it (`parallel`, libgomp's GOMP_parallel): a second pool beside torch's would compete

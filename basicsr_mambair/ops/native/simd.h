@@ -18,6 +18,7 @@ INLINE vi as_signed(vu x) { return (vi)x; }
 INLINE vu as_unsigned(vi x) { return (vu)x; }
 INLINE vf splat(float x) { return x - (vf){}; }
 INLINE vu splat_bits(uint32_t x) { return x - (vu){}; }
+// Of a NaN and a number, these give the second: a limit stands first, so that NaN passes.
 INLINE vf minimum(vf a, vf b) { return a < b ? a : b; }
 INLINE vf maximum(vf a, vf b) { return a > b ? a : b; }
 // x where a > b, y elsewhere
@@ -131,9 +132,9 @@ INLINE float largest(vf x) {
   return best;
 }
 
-// 2^x for -126 <= x <= 126, to 2.5e-7. n, the nearest whole number, is added to the exponent of 2^f;
-// 2^f, |f| <= 1/2, is 1 + f p(f) with the minimax fit of degree 4 to (2^f - 1) / f: the error vanishes with
-// x, so that slow decays stay right over long sequences.
+// 2^x for -126 <= x <= 126, to 2.5e-7. n, the nearest whole number, is added to the exponent of 2^f, which
+// is, for |f| <= 1/2, 1 + f p(f) with the minimax fit of degree 4 to (2^f - 1) / f: the error vanishes
+// with x, so that slow decays stay right over long sequences.
 INLINE vf exp2_inside(vf x) {
   const float magic = 12582912.0f;  // 1.5 * 2^23: the sum has no fraction bits
   const vf shifted = x + magic;     // its last bits are n
@@ -149,14 +150,14 @@ INLINE vf exp2_inside(vf x) {
 
 // 2^x; outside |x| < 126 the value at the limit, which is as good as 0 or infinity.
 INLINE vf exp2_approx(vf x) {
-  return exp2_inside(minimum(maximum(x, splat(-126.0f)), splat(126.0f)));
+  return exp2_inside(minimum(splat(126.0f), maximum(splat(-126.0f), x)));
 }
 
 // 2^x for x <= 0, and 0 below 2^-80: what smaller weights of a softmax are multiplied with would be
 // subnormal, which some processors handle a hundred times more slowly.
 INLINE vf exp2_of_nonpositive(vf x) {
   const vf limit = splat(-80.0f);
-  return select_greater(x, limit, exp2_inside(maximum(x, limit)), splat(0.0f));
+  return select_greater(limit, x, splat(0.0f), exp2_inside(maximum(limit, x)));
 }
 
 const float LOG2_E = 1.44269504088896f;
@@ -176,7 +177,7 @@ INLINE vf softplus(vf x, vf *slope) {
   p = p * q + 1.0f / 5;
   p = p * q + 1.0f / 3;
   p = p * q + 1.0f;
-  vf positive = maximum(x, splat(0.0f));
+  vf positive = maximum(splat(0.0f), x);
   // sigmoid(x) is 1 / (1 + z) where x >= 0 and z / (1 + z) elsewhere
   vf r = 1.0f / (1.0f + z);
   vf high = minimum(positive * 1e38f, splat(1.0f));  // 1 where x > 0, else 0

@@ -4,18 +4,18 @@
 const int ROWS = VECTOR_REGISTERS / 4;
 const int COLUMNS = VECTOR_REGISTERS == 32 ? 2 : 1;  // vectors; the products are written out for two
 const int PANEL = COLUMNS * LANES;
+static_assert(MAX_ROWS % ROWS == 0, "kept rows are whole tiles for every instruction set");
 
 INLINE int64_t whole(int64_t count, int64_t part) { return (count + part - 1) / part * part; }
 INLINE int64_t vectors(int64_t count) { return whole(count, LANES); }  // in floats
 
 // Room that a thread keeps from task to task, of any content, handed out in parts on whole cache lines.
 struct Scratch {
-  float *at, *end;
+  float *at;
   explicit Scratch(size_t floats) {
     static thread_local std::vector<float> kept;
     if (kept.size() < floats + LANES) kept.resize(floats + LANES);
     at = kept.data() + ((64 - (uintptr_t)kept.data() % 64) % 64) / sizeof(float);
-    end = kept.data() + kept.size();
   }
   float *take(int64_t floats) {
     float *part = at;

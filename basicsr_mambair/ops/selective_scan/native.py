@@ -1,8 +1,9 @@
 """Backend ``cpp``: the C++ scan for CPUs, forward and backward.
 
-16 channels ride in the lanes of a vector with their states in registers; tasks are blocks of
-channels of one batch element, so the result does not depend on the number of threads. The forward
-pass keeps the state before every chunk of tokens, and the backward pass recomputes a chunk from it.
+16 channels ride in the lanes of a vector with their states in registers. Tasks are segments of
+tokens of such a block of channels, each of which goes on where the one before stopped, so the
+result does not depend on the number of threads. The forward pass keeps the state before every chunk
+of tokens, and the backward pass recomputes a chunk from it.
 """
 
 from __future__ import annotations
@@ -20,28 +21,24 @@ class NativeBackend(ScanBackend):
     name = "cpp"
 
     def unavailable_reason(self, request: ScanRequest) -> str | None:
-        library = native.library()
         if request.device != "cpu":
             return "it runs on CPUs"
-        if library is None:
+        if native.library() is None:
             return native.missing_reason()
         if request.dtype != torch.float32:
             return f"it computes in float32, not {request.dtype}"
-        if request.d_state > library.mambair_max_states():
-            return f"it takes d_state up to {library.mambair_max_states()}, not {request.d_state}"
+        if request.d_state > native.MAX_STATES:
+            return f"it takes d_state up to {native.MAX_STATES}, not {request.d_state}"
         return None
 
     def saved_shape(self, inputs: ScanInputs) -> tuple[int, ...]:
-        library = native.library()
-        assert library is not None
         batch, length, channels = inputs.u.shape
         groups, d_state = inputs.B.shape[2:]
-        lanes, chunk = library.mambair_lanes(), library.mambair_chunk()
-        blocks = groups * -(-(channels // groups) // lanes)
-        return (batch, blocks, -(-length // chunk), d_state, lanes)
+        blocks = groups * -(-(channels // groups) // native.LANES)
+        return (batch, blocks, -(-length // native.CHUNK), d_state, native.LANES)
 
     def forward(self, inputs: ScanInputs, keep: bool) -> tuple[Tensor, Tensor]:
-        states = torch.empty(self.saved_shape(inputs) if keep else (0,))
+        states = native.empty(*(self.saved_shape(inputs) if keep else (0,)))
         return _Call(inputs).forward(states), states
 
     def backward(
@@ -54,10 +51,7 @@ class _Call:
     """Float32 views of the inputs with unit inner stride, and the structure that points to them."""
 
     def __init__(self, inputs: ScanInputs) -> None:
-        library = native.library()
-        if library is None:
-            raise RuntimeError(native.missing_reason())
-        self.lanes: int = library.mambair_lanes()
+        self.lanes = native.LANES
         self.inputs = inputs
         u, delta, A, B, C, D, bias = (None if x is None else _rows(x) for x in inputs)
         assert u is not None and delta is not None and A is not None
@@ -77,7 +71,7 @@ class _Call:
 
     def forward(self, states: Tensor) -> Tensor:
         """Output ``(B, L, D)``; fills ``states``, if not empty, with those before every chunk."""
-        y = torch.empty(self.shape)
+        y = native.empty(*self.shape)
         self.arguments.y = native.address(y)
         self.arguments.states = native.address(states) if states.numel() else None
         native.run("mambair_scan_forward", self.arguments)
@@ -89,13 +83,13 @@ class _Call:
         grad_y = grad_y.float().contiguous()
         per_block = (batch, self.blocks)
         parts = {
-            "grad_u": torch.empty(self.shape),
-            "grad_delta": torch.empty(self.shape),
-            "grad_B": torch.empty(*per_block, length, self.d_state),
-            "grad_C": torch.empty(*per_block, length, self.d_state),
-            "grad_A": torch.empty(*per_block, self.d_state, self.lanes),
-            "grad_D": torch.empty(*per_block, self.lanes),
-            "grad_bias": torch.empty(*per_block, self.lanes),
+            "grad_u": native.empty(*self.shape),
+            "grad_delta": native.empty(*self.shape),
+            "grad_B": native.empty(*per_block, length, self.d_state),
+            "grad_C": native.empty(*per_block, length, self.d_state),
+            "grad_A": native.empty(*per_block, self.d_state, self.lanes),
+            "grad_D": native.empty(*per_block, self.lanes),
+            "grad_bias": native.empty(*per_block, self.lanes),
         }
         self.arguments.grad_y = native.address(grad_y)
         self.arguments.states = native.address(states)
