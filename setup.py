@@ -11,8 +11,8 @@ from setuptools import Extension, find_packages, setup
 
 NATIVE = "basicsr_mambair/ops/native"
 HEADERS = (
-    "api", "attention", "block", "block_backward", "dense", "depthwise", "kernels", "linear",
-    "route", "scan", "simd", "tiles",
+    "api", "attention", "attention_backward", "block", "block_backward", "dense", "depthwise",
+    "kernels", "linear", "route", "scan", "simd", "tiles",
 )  # fmt: skip
 
 if sys.platform == "win32":

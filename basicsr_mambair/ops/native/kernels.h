@@ -5,6 +5,7 @@
 #include "depthwise.h"
 #include "scan.h"
 #include "attention.h"
+#include "attention_backward.h"
 #include "dense.h"
 #include "route.h"
 #include "block.h"
