@@ -29,6 +29,19 @@ LIGHT = dict(
 CASES = [
     (dict(), (1, 32, 16)),
     (dict(shift=8), (2, 16, 32)),
+    (
+        dict(
+            dim=174,
+            num_heads=6,
+            mlp_ratio=2.0,
+            d_state=16,
+            num_tokens=128,
+            inner_rank=64,
+            feed_forward=ConvFFN,
+            shift=8,
+        ),
+        (1, 16, 32),
+    ),
     (dict(shift=2, window_size=4, feed_forward=ConvFFN, mlp_ratio=2.0, d_state=16), (2, 8, 12)),
     (dict(shift=2, window_size=5, dim=29, num_heads=1, mlp_ratio=2.0, num_tokens=5), (1, 10, 15)),
     (dict(window_size=6, dim=30, num_heads=3, feed_forward=ConvFFN, d_state=3), (1, 12, 78)),
@@ -102,7 +115,7 @@ def test_outputs_and_gradients(
     check(changes, size, routing, training)
 
 
-@pytest.mark.parametrize("case", [1, 2, 3])
+@pytest.mark.parametrize("case", [1, 3, 4])
 def test_every_instruction_set(case: int, instruction_set: None) -> None:
     check(*CASES[case], ROUTINGS[2], training=True)
 
@@ -120,7 +133,7 @@ def test_noise_of_the_global_generator(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_number_of_threads_does_not_show() -> None:
-    block, x = build(CASES[1][0]).train(), torch.randn(3, 32, 32, 48)
+    block, x = build(dict(shift=8)).train(), torch.randn(3, 32, 32, 48)
     before, found = torch.get_num_threads(), []
     try:
         for threads in (1, 2, 3, 5):
