@@ -79,7 +79,8 @@ class _Sizes:
     def __init__(
         self, x: Tensor, parameters: Sequence[Tensor], heads: int, window_size: int
     ) -> None:
-        native.required_library()
+        if not native.LANES:  # a plain number, which compilers can trace
+            native.required_library()
         named = dict(zip(PARAMETERS, parameters, strict=False))
         ffn = parameters[len(PARAMETERS) :]
         self.batch, self.height, self.width, self.channels = x.shape
