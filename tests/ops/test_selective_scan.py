@@ -224,7 +224,7 @@ def test_unknown_and_unavailable_backends() -> None:
 def test_auto_says_once_what_runs(caplog: pytest.LogCaptureFixture) -> None:
     backend = sys.modules["basicsr_mambair.ops.selective_scan.backend"]
     backend._automatic.cache_clear()
-    backend._announce.cache_clear()
+    backend._announced.clear()
     case = golden_case("small")
     inputs = [case[key] for key in ARGUMENTS]
     logger = logging.getLogger("basicsr.mambair")

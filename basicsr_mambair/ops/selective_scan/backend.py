@@ -175,9 +175,14 @@ def _automatic(candidates: tuple[ScanBackend, ...], request: ScanRequest) -> Sca
     )
 
 
-@lru_cache
+_announced: set[tuple[str, str]] = set()
+
+
 def _announce(device: str, name: str, refused: str) -> None:
     """Says once which backend runs, and why not those before it."""
+    if (device, name) in _announced:
+        return
+    _announced.add((device, name))
     logger.info(
         "Selective scan on %s: backend %r%s.", device, name, f" ({refused})" * bool(refused)
     )
