@@ -65,7 +65,7 @@ class AttentiveSSM(nn.Module):
         )
 
     def forward(self, x: Tensor, norm: nn.LayerNorm, embedding: Tensor, routing: Routing) -> Tensor:
-        """Applies the module to a normalised token map, and adds the map.
+        """Normalises a token map, applies the module to it, and adds the map.
 
         Args:
             x: ``(B, H, W, C)``.
