@@ -9,7 +9,7 @@ import sys
 
 from setuptools import Extension, find_packages, setup
 
-NATIVE = "basicsr_mambair/ops/native"
+NATIVE = "mambair/ops/native"
 HEADERS = (
     "api", "attention", "attention_backward", "block", "block_backward", "dense", "depthwise",
     "kernels", "linear", "route", "scan", "simd", "tiles",
@@ -23,14 +23,14 @@ else:
     link_flags = ["-pthread"]
 
 # Weights of our own lie where users look for weights; installed, they are a part of the package.
-PRETRAINED = "basicsr_mambair.pretrained_models"
+PRETRAINED = "mambair.pretrained_models"
 
 setup(
-    packages=[*find_packages(include=["basicsr_mambair*"]), PRETRAINED],
+    packages=[*find_packages(include=["mambair*", "basicsr_mambair*"]), PRETRAINED],
     package_dir={PRETRAINED: "experiments/pretrained_models"},
     ext_modules=[
         Extension(
-            "basicsr_mambair.ops.native._kernels",
+            "mambair.ops.native._kernels",
             [f"{NATIVE}/native.cpp"],
             depends=[f"{NATIVE}/{name}.h" for name in HEADERS],
             extra_compile_args=compile_flags,

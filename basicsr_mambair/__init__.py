@@ -1,16 +1,13 @@
 """MambaIRv2 as a plugin of BasicSR.
 
-Importing this package repairs what keeps BasicSR 1.4.2 from running on today's stack
-(:mod:`basicsr_mambair.compat`) and registers networks, datasets and models in BasicSR's registries.
+Once this package is imported, BasicSR is repaired (:mod:`basicsr_mambair.repairs`) and has the
+networks, datasets, metrics and models of this package in its registries. Both happen when BasicSR
+is imported, or at once if it has been; importing this package alone loads neither it nor torch.
 """
 
-from basicsr_mambair import compat
-from basicsr_mambair._version import __version__
+from basicsr_mambair import activation
+from mambair._version import __version__
 
 __all__ = ["__version__"]
 
-compat.apply_repairs()
-
-from basicsr_mambair import registration  # noqa: E402  (BasicSR imports only once repaired)
-
-registration.register_all()
+activation.install()

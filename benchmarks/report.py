@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from basicsr_mambair.ops import native
+from mambair.ops import native
 
 INTRODUCTION = """# Benchmarks
 

@@ -22,11 +22,11 @@ import torch
 from report import Report, describe_machine, measure
 from torch.utils.flop_counter import FlopCounterMode
 
-from basicsr_mambair.archs import MambaIRv2, MambaIRv2Light
-from basicsr_mambair.ops import native, selective_scan_tokens
-from basicsr_mambair.ops.selective_scan import operator
-from basicsr_mambair.ops.window_attention import relative_position_index, window_attention
-from basicsr_mambair.utils.memory import keep_freed_memory
+from basicsr_mambair.cli.memory import keep_freed_memory
+from mambair.archs import MambaIRv2, MambaIRv2Light
+from mambair.ops import native, selective_scan_tokens
+from mambair.ops.selective_scan import operator
+from mambair.ops.window_attention import relative_position_index, window_attention
 
 LIGHT = dict(
     embed_dim=48, depths=[5] * 4, num_heads=[4] * 4, d_state=8, inner_rank=32, num_tokens=64,

@@ -19,7 +19,7 @@ from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia.compiler import get_ptxas
 from triton.compiler import ASTSource
 
-from basicsr_mambair.ops.selective_scan import triton_kernels, triton_scan
+from mambair.ops.selective_scan import triton_kernels, triton_scan
 
 STATES = 16  # the larger of the published networks; only carry_states depends on it
 DTYPES = ("fp32", "bf16", "fp16")

@@ -23,8 +23,8 @@ import torch
 from safetensors import safe_open
 
 import basicsr_mambair  # noqa: F401  (repairs BasicSR before any test imports it)
-from basicsr_mambair.data.degradations import imresize
-from basicsr_mambair.data.pictures import resolve_root
+from mambair.imaging.listing import resolve_root
+from mambair.imaging.resizing import imresize
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = Path(__file__).resolve().parent / "data" / "golden"

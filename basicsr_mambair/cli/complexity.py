@@ -36,8 +36,8 @@ def complexity(
     """
     from tabulate import tabulate
 
-    from basicsr_mambair.complexity import measure_network
-    from basicsr_mambair.config import load_any_options
+    from basicsr_mambair.options import load_any_options
+    from mambair.complexity import measure_network
 
     rows = []
     for path in paths:

@@ -16,12 +16,13 @@ _PACKAGES = (
 @click.command()
 def doctor() -> None:
     """Show versions, the device, the scan backend, and what was repaired in BasicSR."""
+    import basicsr  # noqa: F401  (which applies the repairs)
     import torch
 
-    from basicsr_mambair import compat
-    from basicsr_mambair.inference.restorer import pick_device
-    from basicsr_mambair.ops import native
-    from basicsr_mambair.ops.selective_scan import available_backends, select_automatic
+    from basicsr_mambair import repairs
+    from mambair.inference.restorer import pick_device
+    from mambair.ops import native
+    from mambair.ops.selective_scan import available_backends, select_automatic
 
     click.secho("Versions", bold=True)
     click.echo(f"  {'Python':<16} {platform.python_version()} on {platform.platform()}")
@@ -55,7 +56,7 @@ def doctor() -> None:
         click.echo(f"  {name:<16} {state}")
 
     click.secho("Repairs of BasicSR", bold=True)
-    for repair in compat.repairs():
+    for repair in repairs.repairs():
         mark = click.style("applied   ", fg="green") if repair.applied else "not needed"
         click.echo(f"  {mark} {repair.name}: {repair.fault}")
         click.echo(f"             ({repair.thread})")

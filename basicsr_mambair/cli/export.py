@@ -29,8 +29,8 @@ def export(weights: str, output: Path, raw: bool) -> None:
     \b
     basicsr export tiny_x2 -o experiments/pretrained_models/tiny_x2.safetensors
     """
-    from basicsr_mambair.checkpoint import save_safetensors
-    from basicsr_mambair.inference.weights import find_weights, load_network
+    from mambair.checkpoint import save_safetensors
+    from mambair.inference.weights import find_weights, load_network
 
     if output.suffix != ".safetensors":
         raise click.BadParameter("must end in .safetensors", param_hint="--output")

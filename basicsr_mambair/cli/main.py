@@ -8,22 +8,22 @@ from typing import Any
 import click
 
 from basicsr_mambair import __version__
-from basicsr_mambair.checkpoint import CheckpointError
 from basicsr_mambair.cli.complexity import complexity
 from basicsr_mambair.cli.doctor import doctor
 from basicsr_mambair.cli.export import export
+from basicsr_mambair.cli.memory import keep_freed_memory
 from basicsr_mambair.cli.prepare import prepare
 from basicsr_mambair.cli.report import report
 from basicsr_mambair.cli.restore import restore
 from basicsr_mambair.cli.test import test
 from basicsr_mambair.cli.train import train
-from basicsr_mambair.config import OptionError
-from basicsr_mambair.data.pictures import PictureError
 from basicsr_mambair.metrics.perceptual import MetricUnavailableError
-from basicsr_mambair.ops.selective_scan import BackendUnavailableError
+from basicsr_mambair.options import OptionError
 from basicsr_mambair.prepare.jobs import PrepareError
 from basicsr_mambair.report import MeasurementError
-from basicsr_mambair.utils.memory import keep_freed_memory
+from mambair.checkpoint import CheckpointError
+from mambair.imaging.errors import PictureError
+from mambair.ops.selective_scan import BackendUnavailableError
 
 # What a user can mend is told without a traceback.
 _USER_ERRORS = (

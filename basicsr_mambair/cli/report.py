@@ -69,9 +69,9 @@ def report(
     basicsr report -opt FILE --self-ensemble --routing sampled
     basicsr report results/measurements/test_tiny_x2 results/measurements/test_tiny_x3
     """
-    from basicsr_mambair.inference.tiles import TileError, parse_tile
     from basicsr_mambair.report import Variant, measure, plan, read, write_report
-    from basicsr_mambair.report.pictures import check_chosen, picture_names
+    from basicsr_mambair.report.panels import check_chosen, picture_names
+    from mambair.inference.tiles import TileError, parse_tile
 
     if not paths and not folders:
         raise click.UsageError("nothing to report: give -opt FILE or folders of results")
@@ -135,7 +135,7 @@ def _command(
 
 def _copy_markdown(files: list[Path], target: Path) -> list[Path]:
     """The Markdown under another name; its plots keep theirs, after the name of the file."""
-    from basicsr_mambair.data.image_files import write_bytes
+    from mambair.imaging.writing import write_bytes
 
     text = next(file for file in files if file.suffix == ".md").read_text(encoding="utf-8")
     copies = [target]

@@ -10,18 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from basicsr_mambair.data.pictures import (
-    EXTENSIONS,
-    PACKAGE_SCHEME,
-    PictureError,
-    list_pictures,
-    resolve_root,
-)
-from basicsr_mambair.inference.pictures import comparison_path
+from mambair.imaging.errors import PictureError
+from mambair.imaging.listing import EXTENSIONS, PACKAGE_SCHEME, list_pictures, resolve_root
+from mambair.inference.files import comparison_path
 
 if TYPE_CHECKING:
-    from basicsr_mambair.inference.restorer import Restorer
-    from basicsr_mambair.inference.weights import Task
+    from mambair.inference.restorer import Restorer
+    from mambair.inference.weights import Task
 
 _FORMATS = ("auto", "png", "jpg", "webp", "tif", "bmp")
 
@@ -118,9 +113,9 @@ def restore(
     basicsr restore scans/ -o clean --task jpeg
     basicsr restore 'scans/*.tif' -o restored -w quickstart --compare
     """
-    from basicsr_mambair.inference.restorer import Restorer, pick_device
-    from basicsr_mambair.inference.tiles import TileError, parse_tile
-    from basicsr_mambair.inference.weights import default_weights, find_weights
+    from mambair.inference.restorer import Restorer, pick_device
+    from mambair.inference.tiles import TileError, parse_tile
+    from mambair.inference.weights import default_weights, find_weights
 
     try:
         tiling = parse_tile(tile, overlap)
@@ -197,7 +192,7 @@ def _restore_all(jobs: list[_Job], restorer: Restorer, simulate: bool, compare: 
     """Runs the jobs under a progress bar; returns what went wrong, a line a picture."""
     from tqdm import tqdm
 
-    from basicsr_mambair.inference.pictures import restore_picture
+    from mambair.inference.files import restore_picture
 
     failures = []
     layout = "{desc} {percentage:3.0f}%|{bar}| {elapsed} passed, {remaining} left"

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from basicsr_mambair.cli.arguments import arguments_given, as_run_arguments, run_arguments
+from basicsr_mambair.cli.run_arguments import arguments_given, as_run_arguments, run_arguments
 
 
 @click.command()

@@ -6,86 +6,21 @@ is given, so the same generator state gives the same picture. Float pixels are i
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from basicsr_mambair.utils.arguments import (
+from mambair.imaging.jpeg import jpeg
+from mambair.imaging.pixels import Pixels, to_float, to_uint8
+from mambair.imaging.resizing import imresize
+from mambair.signatures import (
     did_you_mean,
     parameter_names,
     required_names,
     suggests_arguments,
 )
-
-Pixels = NDArray[Any]
-
-_CUBIC_SUPPORT = 4.0  # taps of the interpolating kernel at scale 1
-
-
-def imresize(image: Pixels, scale: float) -> Pixels:
-    """MATLAB's ``imresize(image, scale)`` (bicubic, antialiased when it shrinks).
-
-    On uint8 it is bit-exact: like MATLAB it rounds to integers after the pass over the rows and
-    again after the pass over the columns. Keys' cubic kernel with a = −0.5, widened by 1/scale when
-    it shrinks, mirrored (with the edge pixel) at the borders.
-
-    Args:
-        image: uint8, uint16 or float ``(H, W)`` or ``(H, W, C)``.
-        scale: factor of both sides.
-
-    Returns:
-        The same dtype, ``(ceil(scale·H), ceil(scale·W)[, C])``; float is not clamped.
-    """
-    height, width = image.shape[:2]
-    out_height, out_width = math.ceil(height * scale), math.ceil(width * scale)
-    # MATLAB begins with the dimension of the smaller scale; they are equal, so with the rows.
-    image = _resize_rows(image, out_height, scale)
-    swapped = _resize_rows(np.swapaxes(image, 0, 1), out_width, scale)
-    return np.ascontiguousarray(np.swapaxes(swapped, 0, 1))
-
-
-def _resize_rows(image: Pixels, out_length: int, scale: float) -> Pixels:
-    indices, weights = _cubic_weights(image.shape[0], out_length, scale)
-    result = np.zeros((out_length, *image.shape[1:]), np.float64)
-    shape = (-1, *(1,) * (image.ndim - 1))
-    for tap in range(indices.shape[1]):
-        result += weights[:, tap].reshape(shape) * image[indices[:, tap]]
-    if np.issubdtype(image.dtype, np.integer):
-        result = np.clip(np.floor(result + 0.5), 0, np.iinfo(image.dtype).max)
-    return result.astype(image.dtype)
-
-
-@lru_cache(maxsize=64)
-def _cubic_weights(length: int, out_length: int, scale: float) -> tuple[Pixels, Pixels]:
-    """Source indices and weights ``(out_length, taps)`` of one dimension."""
-    stretch = min(scale, 1.0)
-    support = _CUBIC_SUPPORT / stretch
-    # Centre of output pixel i in the coordinates of the input, both counted from 1.
-    centre = np.arange(1, out_length + 1) / scale + 0.5 * (1 - 1 / scale)
-    left = np.floor(centre - support / 2)
-    taps = math.ceil(support) + 2
-    positions = left[:, None] + np.arange(taps)
-    weights = _cubic((centre[:, None] - positions) * stretch)
-    weights /= weights.sum(axis=1, keepdims=True)
-    # Mirror with the edge pixel: 1 2 … n n … 2 1
-    wrapped = np.mod(positions.astype(np.int64) - 1, 2 * length)
-    indices = np.where(wrapped < length, wrapped, 2 * length - 1 - wrapped)
-    used = np.any(weights != 0, axis=0)
-    return indices[:, used], weights[:, used]
-
-
-def _cubic(x: Pixels) -> Pixels:
-    """Keys' cubic convolution kernel, a = −0.5 (IEEE TASSP 1981, equation 15)."""
-    x = np.abs(x)
-    near = 1.5 * x**3 - 2.5 * x**2 + 1
-    far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
-    return np.where(x <= 1, near, np.where(x <= 2, far, 0.0))
 
 
 class Degradation(ABC):
@@ -162,33 +97,6 @@ class JpegCompression(Degradation):
     def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
         quality = int(rng.integers(self.low, self.high + 1))
         return jpeg(to_uint8(image), quality)
-
-
-def jpeg(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    """Compresses and decompresses uint8 ``(H, W, 1)`` or ``(H, W, 3)`` BGR."""
-    encoded = np.frombuffer(encode_jpeg(image, quality), np.uint8)
-    decoded = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED), np.uint8)
-    return decoded.reshape(image.shape)
-
-
-def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
-    """The JPEG file of uint8 ``(H, W, 1)`` or ``(H, W, 3)`` BGR; quality from 1 to 100."""
-    ok, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
-    if not ok:
-        raise ValueError(f"OpenCV could not encode a JPEG of {image.shape}")
-    return encoded.tobytes()
-
-
-def to_float(image: Pixels) -> NDArray[np.float32]:
-    """Pixels as float32 in [0, 1]."""
-    return image.astype(np.float32) / 255.0 if image.dtype == np.uint8 else image
-
-
-def to_uint8(image: Pixels) -> NDArray[np.uint8]:
-    """Pixels as uint8, clipped and rounded half to even."""
-    if image.dtype == np.uint8:
-        return image
-    return (image.clip(0, 1) * 255.0).round().astype(np.uint8)
 
 
 def _as_range(value: float | Sequence[float], name: str) -> tuple[float, float]:

@@ -10,22 +10,19 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from basicsr_mambair.data.degradations import (
-    Degradation,
-    Pixels,
-    build_degradation,
-    to_float,
-)
-from basicsr_mambair.data.pictures import decode_picture, list_pictures
+from basicsr_mambair.data.degradations import Degradation, build_degradation
 from basicsr_mambair.data.samples import (
     as_list,
     check_crop,
-    luminance,
     normalize,
     random_orientation,
     random_window,
     to_tensor,
 )
+from mambair.imaging.listing import list_pictures
+from mambair.imaging.pixels import Pixels, luminance, to_float
+from mambair.imaging.reading import decode_picture
+from mambair.imaging.resizing import crop_to_multiple
 
 
 class DegradedImageDataset(Dataset):
@@ -98,8 +95,7 @@ class DegradedImageDataset(Dataset):
         if self.opt["phase"] == "train":
             gt, lq = self._training_crop(image, str(self.paths[index]))
         else:
-            height, width = (side - side % self.scale for side in image.shape[:2])
-            gt = image[:height, :width]
+            gt = crop_to_multiple(image, self.scale)
             lq = self._degrade(gt, np.random.default_rng(index))
         gt, lq = to_float(gt), to_float(lq)
         if self.opt.get("color") == "y":

@@ -13,25 +13,20 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from basicsr_mambair.data.degradations import Pixels, to_float
-from basicsr_mambair.data.pictures import (
-    EXTENSIONS,
-    PictureError,
-    decode_picture,
-    list_pictures,
-    picture_size,
-)
 from basicsr_mambair.data.samples import (
     as_list,
     check_crop,
-    luminance,
     normalize,
     random_orientation,
     random_window,
     to_tensor,
 )
 from basicsr_mambair.data.stores import read_bytes
-from basicsr_mambair.utils.arguments import did_you_mean
+from mambair.imaging.errors import PictureError
+from mambair.imaging.listing import EXTENSIONS, list_pictures
+from mambair.imaging.pixels import Pixels, luminance, to_float
+from mambair.imaging.reading import decode_picture, picture_size
+from mambair.signatures import did_you_mean
 
 # task -> (whether pictures are gray, whether LQ is made from GT by adding noise)
 _TASKS = {

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from basicsr_mambair.data.degradations import Pixels
+from mambair.imaging.pixels import Pixels
 
 
 def as_list(value: Any) -> list[Any]:
@@ -63,14 +63,6 @@ def to_tensor(image: Pixels) -> Tensor:
     if image.shape[2] == 3:
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float()
-
-
-def luminance(image: Pixels) -> Pixels:
-    """Y of BT.601 in [16, 235]/255, ``(H, W, 1)``, of float BGR in [0, 1]; gray stays as it is."""
-    if image.shape[2] == 1:
-        return image
-    weights = np.array([24.966, 128.553, 65.481], np.float32) / 255.0
-    return (image @ weights + np.float32(16.0 / 255.0))[..., None]
 
 
 def normalize(tensor: Tensor, options: Mapping[str, Any]) -> Tensor:

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from basicsr_mambair.data.degradations import Pixels
 from basicsr_mambair.metrics.preparation import comparable
+from mambair.imaging.pixels import Pixels
 
 _CLASSIFIERS = {
     "alex": "AlexNet_Weights",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from basicsr.metrics.metric_util import reorder_image, to_y_channel
 
-from basicsr_mambair.data.degradations import Pixels
+from mambair.imaging.pixels import Pixels
 
 
 def comparable(

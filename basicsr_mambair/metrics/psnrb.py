@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from basicsr_mambair.data.degradations import Pixels
 from basicsr_mambair.metrics.preparation import comparable
+from mambair.imaging.pixels import Pixels
 
 
 def calculate_psnrb(

@@ -15,10 +15,10 @@ from basicsr.utils import get_root_logger, tensor2img
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from basicsr_mambair.archs.warm_start import start_at_bicubic
-from basicsr_mambair.data.degradations import imresize
-from basicsr_mambair.inference.ensemble import self_ensemble
-from basicsr_mambair.inference.tiles import parse_tile, run_tiled
+from mambair.archs.warm_start import start_at_bicubic
+from mambair.imaging.resizing import imresize
+from mambair.inference.ensemble import self_ensemble
+from mambair.inference.tiles import parse_tile, run_tiled
 
 AMP_DTYPES = {None: None, "bf16": torch.bfloat16, "fp16": torch.float16}
 

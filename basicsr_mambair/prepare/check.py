@@ -8,21 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from basicsr_mambair.config import load_any_options
 from basicsr_mambair.data.paired_image_dataset import (
     adds_noise,
     check_pair_size,
     find_partner,
     names_of_meta_info,
 )
-from basicsr_mambair.data.pictures import (
-    PictureError,
-    decode_picture,
-    list_pictures,
-    picture_size,
-)
 from basicsr_mambair.data.samples import as_list
+from basicsr_mambair.options import load_any_options
 from basicsr_mambair.prepare.jobs import map_in_parallel
+from mambair.imaging.errors import PictureError
+from mambair.imaging.listing import list_pictures
+from mambair.imaging.reading import decode_picture, picture_size
 
 # Pictures of the sets as the papers use them.
 USUAL_COUNTS = {

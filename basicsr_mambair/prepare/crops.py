@@ -7,8 +7,6 @@ import re
 from functools import partial
 from pathlib import Path
 
-from basicsr_mambair.data.image_files import read_image, write_image
-from basicsr_mambair.data.pictures import PictureError, list_pictures, picture_size
 from basicsr_mambair.prepare.jobs import (
     Job,
     Outcome,
@@ -17,6 +15,10 @@ from basicsr_mambair.prepare.jobs import (
     map_in_parallel,
     run_jobs,
 )
+from mambair.imaging.errors import PictureError
+from mambair.imaging.listing import list_pictures
+from mambair.imaging.reading import picture_size, read_image
+from mambair.imaging.writing import write_image
 
 _SCALE_SUFFIX = re.compile(r"^(.*?)(x\d+)?$")
 

@@ -8,9 +8,6 @@ from pathlib import Path
 
 import cv2
 
-from basicsr_mambair.data.degradations import encode_jpeg, imresize
-from basicsr_mambair.data.image_files import read_image, write_bytes, write_image
-from basicsr_mambair.data.pictures import PictureError, decode_picture, list_pictures
 from basicsr_mambair.prepare.jobs import (
     Job,
     Outcome,
@@ -19,6 +16,12 @@ from basicsr_mambair.prepare.jobs import (
     data_set_name,
     run_jobs,
 )
+from mambair.imaging.errors import PictureError
+from mambair.imaging.jpeg import encode_jpeg
+from mambair.imaging.listing import list_pictures
+from mambair.imaging.reading import decode_picture, read_image
+from mambair.imaging.resizing import crop_to_multiple, imresize
+from mambair.imaging.writing import write_bytes, write_image
 
 
 def make_lr(
@@ -62,11 +65,9 @@ def make_lr(
 
 
 def _shrink(job: Job, scale: int) -> None:
-    image = read_image(job.source)
-    height, width = (side - side % scale for side in image.shape[:2])
-    if not height or not width:
+    image = crop_to_multiple(read_image(job.source), scale)
+    if not image.size:
         raise PictureError(f"{job.source}: is smaller than {scale} pixels")
-    image = image[:height, :width]
     for target in job.targets[1:]:
         write_image(image, target)
     write_image(imresize(image, 1 / scale), job.targets[0])

@@ -23,9 +23,9 @@ from typing import Any, Generic, TypeVar
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from basicsr_mambair.data.image_files import write_bytes
-from basicsr_mambair.data.pictures import PictureError
-from basicsr_mambair.utils.progress import progress_bar
+from basicsr_mambair.progress import progress_bar
+from mambair.imaging.errors import PictureError
+from mambair.imaging.writing import write_bytes
 
 _NOTE = ".prepare.json"
 _LOCK = ".prepare.lock"

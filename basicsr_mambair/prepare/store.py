@@ -11,8 +11,6 @@ import cv2
 import lmdb
 from PIL import Image
 
-from basicsr_mambair.data.image_files import read_image, write_bytes
-from basicsr_mambair.data.pictures import PictureError, list_pictures
 from basicsr_mambair.prepare.jobs import (
     Outcome,
     Output,
@@ -20,6 +18,10 @@ from basicsr_mambair.prepare.jobs import (
     describe,
     map_in_parallel,
 )
+from mambair.imaging.errors import PictureError
+from mambair.imaging.listing import list_pictures
+from mambair.imaging.reading import read_image
+from mambair.imaging.writing import write_bytes
 
 _LEVEL = 1  # of PNG: larger files that decode fast
 _FIRST_MAP = 1 << 28  # bytes; the map doubles when it is full

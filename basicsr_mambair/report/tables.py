@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from basicsr_mambair.report.measurement import Measurement
 from basicsr_mambair.report.published import Figure, figures_for, published_name, sources
+from basicsr_mambair.report.records import Measurement
 
 _TITLES = {
     "sr": "Super-resolution ×{}",

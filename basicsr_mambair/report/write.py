@@ -12,15 +12,15 @@ from typing import Any
 
 from tabulate import tabulate
 
-from basicsr_mambair.data.image_files import write_bytes
-from basicsr_mambair.report.measurement import Measurement, MeasurementError
-from basicsr_mambair.report.pictures import (
+from basicsr_mambair.report.panels import (
     check_chosen,
     make_crops,
     picture_names,
     plot_parameters,
 )
+from basicsr_mambair.report.records import Measurement, MeasurementError
 from basicsr_mambair.report.tables import Table, build_tables, cells, digits, protocols
+from mambair.imaging.writing import write_bytes
 
 _TITLE = "Restoration results"
 

@@ -1,0 +1,103 @@
+"""The arguments that ``train`` and ``test`` share with BasicSR's scripts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from basicsr_mambair.options import RunArguments
+
+_given: RunArguments | None = None
+
+
+def run_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator that adds BasicSR's arguments to a command."""
+    decorators = [
+        click.option(
+            "-opt", "--opt", "opt", required=True, metavar="FILE", help="Option file (YAML)."
+        ),
+        click.option(
+            "--launcher",
+            type=click.Choice(["none", "pytorch", "slurm"]),
+            default="none",
+            show_default=True,
+            help="How processes were started: by torchrun (pytorch), by Slurm, or just one.",
+        ),
+        click.option(
+            "--auto_resume",
+            "--auto-resume",
+            is_flag=True,
+            help="Go on from the last checkpoint of this experiment, if there is one.",
+        ),
+        click.option(
+            "--debug", is_flag=True, help="Name it debug_…, log and validate every few iterations."
+        ),
+        click.option(
+            "--force_yml",
+            "--force-yml",
+            multiple=True,
+            metavar="KEY:KEY=VALUE",
+            help="Change the option file for this run, for example train:total_iter=1000. "
+            "More entries may follow.",
+        ),
+        click.option("--local_rank", "--local-rank", default=0, hidden=True),
+        click.argument("more", nargs=-1, metavar="[KEY:KEY=VALUE]..."),
+    ]
+    for decorator in reversed(decorators):
+        function = decorator(function)
+    return function
+
+
+def as_run_arguments(
+    opt: str,
+    launcher: Any,
+    auto_resume: bool,
+    debug: bool,
+    force_yml: tuple[str, ...],
+    local_rank: int,
+    more: tuple[str, ...],
+) -> RunArguments:
+    """What click parsed, as the rest of the package takes it."""
+    if more and not force_yml:
+        raise click.UsageError(
+            f"unexpected argument {more[0]!r}; to change an option: --force_yml {more[0]}"
+        )
+    return RunArguments(opt, launcher, auto_resume, debug, local_rank, [*force_yml, *more])
+
+
+@contextmanager
+def arguments_given(arguments: RunArguments) -> Iterator[None]:
+    """Makes BasicSR's ``parse_options`` use these instead of ``sys.argv``."""
+    global _given
+    _given = arguments
+    try:
+        yield
+    finally:
+        _given = None
+
+
+def current_arguments(command: str) -> RunArguments:
+    """The arguments of this run: those given by our command, else parsed from ``sys.argv``.
+
+    A script of one's own that calls ``basicsr.train.train_pipeline`` takes the same arguments.
+    """
+    if _given is not None:
+        return _given
+
+    @click.command(command)
+    @run_arguments
+    def parse(**arguments: Any) -> RunArguments:
+        return as_run_arguments(**arguments)
+
+    try:
+        result = parse.main(sys.argv[1:], prog_name=sys.argv[0], standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        raise SystemExit(error.exit_code) from None
+    if not isinstance(result, RunArguments):  # --help was printed
+        raise SystemExit(0)
+    return result

@@ -1,5 +1,0 @@
-"""Numerical operators: nothing here knows of networks, data or option files."""
-
-from basicsr_mambair.ops.selective_scan import selective_scan, selective_scan_tokens
-
-__all__ = ["selective_scan", "selective_scan_tokens"]

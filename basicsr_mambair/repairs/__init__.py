@@ -1,0 +1,12 @@
+"""What BasicSR 1.4.2 needs to run on today's torch, torchvision, numpy and OpenCV.
+
+An installed BasicSR is never written to: repairs replace attributes of its loaded modules. Every
+repair is one function under :func:`~.repair.repair`, which names the fault and the public thread
+about it, first checks whether it is needed, and has a test that fails without it.
+"""
+
+from __future__ import annotations
+
+from basicsr_mambair.repairs.repair import Repair, apply_import_repairs, apply_repairs, repairs
+
+__all__ = ["Repair", "apply_import_repairs", "apply_repairs", "repairs"]

@@ -1,0 +1,356 @@
+"""Measures the network of a test option file, picture by picture.
+
+Every picture's figures are written when they are there (``measurement.jsonl`` in the folder of the
+measurement), so a stopped run goes on with the next picture. A picture whose files have changed
+since is measured again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from basicsr_mambair.options import RunArguments, load_options, prepare_run
+from basicsr_mambair.progress import progress_bar
+from basicsr_mambair.report.records import (
+    FILE,
+    Measurement,
+    MeasurementError,
+    PictureResult,
+    Variant,
+    plain_name,
+    read,
+)
+from mambair._version import __version__
+from mambair.complexity import measure_network
+from mambair.imaging.resizing import imresize
+from mambair.imaging.writing import write_bytes, write_image
+
+_OUTPUT = (720, 1280)  # of the picture whose MACs are counted, as published
+AS_IT_SAYS = Variant()
+_FOLDER = "measurements"  # under results/; `basicsr test` puts results/NAME aside
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A measurement that could begin: everything has been checked, nothing was built or written.
+
+    Attributes:
+        path: the option file.
+        variant: what to do otherwise.
+        name: of the measurement.
+        pictures: ``DATASET/PICTURE`` of every picture.
+    """
+
+    path: Path
+    variant: Variant
+    name: str
+    pictures: tuple[str, ...]
+
+
+def plan(path: str | os.PathLike[str], variant: Variant = AS_IT_SAYS) -> Plan:
+    """Checks a test option file, its data and its weights for :func:`measure`.
+
+    Raises:
+        OptionError: the file is wrong, or names data or weights that are not there.
+        MeasurementError: it names no weights or metrics, or the variant does not fit the network.
+    """
+    options = load_options(path, is_train=False)
+    _check(options, Path(path), variant)
+    pictures = []
+    for key, section in options["datasets"].items():
+        section = {**section, "phase": key.split("_")[0], "scale": options.get("scale", 1)}
+        dataset = _quietly(_build_dataset, section)
+        if "gt" not in dataset[0]:
+            raise MeasurementError(
+                f"{path}: datasets.{key}: has no ground truth to measure against"
+            )
+        for item in _Items(dataset):
+            pictures.append(f"{section['name']}/{plain_name(item.name, options.get('scale', 1))}")
+    name = options["name"] + variant.suffix
+    return Plan(Path(path), variant, name, tuple(pictures))
+
+
+def measure(path: str | os.PathLike[str], variant: Variant = AS_IT_SAYS) -> Measurement:
+    """Runs a test option file over its data sets.
+
+    Args:
+        path: the option file.
+        variant: what to do otherwise.
+
+    Returns:
+        The measurement; its pictures and figures are in ``results/measurements/NAME/`` under the
+        current directory, or under ``path.results_root``.
+
+    Raises:
+        OptionError: the file is wrong, or names data or weights that are not there.
+        MeasurementError: it names no weights or metrics, or the variant does not fit the network.
+    """
+    options = load_options(path, is_train=False)
+    _check(options, Path(path), variant)
+    name = options["name"] + variant.suffix
+    overrides = [*variant.overrides, f"name={json.dumps(name)}"]
+    options = prepare_run(RunArguments(str(path), force_yml=overrides), Path.cwd(), False)
+    folder = Path(options["path"]["results_root"]).parent / _FOLDER / name
+
+    datasets = [_quietly(_build_dataset, section) for section in options["datasets"].values()]
+    items = {
+        (dataset.opt["name"], item.name): (dataset, item)
+        for dataset in datasets
+        for item in _Items(dataset)
+    }
+    about = _about(options, Path(path), variant)
+    about["counts"] = {dataset.opt["name"]: len(dataset) for dataset in datasets}
+    measurement = _begin(folder, about, {key: item.stamp for key, (_, item) in items.items()})
+    done = {(each.dataset, each.name): each for each in measurement.pictures}
+    if len(done) < len(items):
+        _measure_rest(measurement, options, items, done)
+    measurement.pictures = [done[key] for key in items]
+    return measurement
+
+
+def _measure_rest(
+    measurement: Measurement,
+    options: dict[str, Any],
+    items: dict[tuple[str, str], tuple[Any, _Item]],
+    done: dict[tuple[str, str], PictureResult],
+) -> None:
+    from basicsr.models import build_model
+
+    model = _quietly(build_model, options)
+    with (
+        progress_bar(len(items), measurement.about["name"]) as bar,
+        (measurement.folder / FILE).open("a", encoding="utf-8") as file,
+    ):
+        bar.update(len(done))
+        for number, (key, (dataset, item)) in enumerate(items.items()):
+            if key in done:
+                continue
+            # Of its own for every picture: what is sampled does not depend on what came before.
+            torch.manual_seed(options["manual_seed"] + number)
+            sample = torch.utils.data.default_collate([dataset[item.index]])
+            result = _measure_one(model, sample, key, item, measurement.folder)
+            file.write(json.dumps(asdict(result), ensure_ascii=False) + "\n")
+            file.flush()
+            done[key] = result
+            bar.update()
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A picture of a data set: where it is, a name of its own, and what its files were."""
+
+    index: int
+    name: str
+    stamp: list[list[int]]
+
+
+class _Items:
+    """The pictures of a data set in order, under names that stand once."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __iter__(self) -> Iterator[_Item]:
+        seen: dict[str, int] = {}
+        for index in range(len(self.dataset)):
+            paths = _files_of(self.dataset, index)
+            name = Path(paths[0]).stem
+            seen[name] = seen.get(name, 0) + 1
+            if seen[name] > 1:
+                name = f"{name}_{seen[name]}"
+            yield _Item(index, name, [_stamp(path) for path in paths])
+
+
+def _files_of(dataset: Any, index: int) -> list[str]:
+    """LQ and GT of a picture, without reading them where the dataset can tell."""
+    if hasattr(dataset, "pairs"):
+        pair = dataset.pairs[index]
+        return [pair.lq or pair.gt, pair.gt]
+    paths = getattr(dataset, "paths", None)
+    entry = paths[index] if paths is not None else dataset[index]
+    if isinstance(entry, dict):
+        return [str(entry.get("lq_path") or entry["gt_path"]), str(entry.get("gt_path"))]
+    return [str(entry), str(entry)]
+
+
+def _stamp(path: str) -> list[int]:
+    try:
+        status = os.stat(path)
+    except OSError:  # a key of an LMDB
+        return []
+    return [status.st_mtime_ns, status.st_size]
+
+
+def _build_dataset(section: dict[str, Any]) -> Any:
+    from basicsr.data import build_dataset
+
+    return build_dataset(section)
+
+
+def _check(options: dict[str, Any], path: Path, variant: Variant) -> None:
+    """What could only fail after minutes."""
+    from basicsr.archs import ARCH_REGISTRY
+
+    if not options["path"].get("pretrain_network_g"):
+        raise MeasurementError(f"{path}: path.pretrain_network_g: is missing; nothing to measure")
+    if not (options.get("val") or {}).get("metrics"):
+        raise MeasurementError(f"{path}: val.metrics: is missing; nothing to measure by")
+    section = options["network_g"]
+    network = ARCH_REGISTRY.get(section["type"])
+    if variant.routing and not hasattr(network, "set_routing"):
+        raise MeasurementError(f"{path}: --routing: {section['type']} routes nothing")
+    from basicsr_mambair.models import is_own_model
+
+    if not is_own_model(options["model_type"]) and (variant.tile or variant.self_ensemble):
+        raise MeasurementError(
+            f"{path}: --tile and --self-ensemble need model_type MambaIRv2Model, "
+            f"not {options['model_type']}"
+        )
+
+
+def _about(options: dict[str, Any], path: Path, variant: Variant) -> dict[str, Any]:
+    scale = int(options.get("scale", 1))
+    section = options["network_g"]
+    cost = _count(section, scale)
+    weights = Path(options["path"]["pretrain_network_g"])
+    device = "cpu" if options["num_gpu"] == 0 else torch.cuda.get_device_name()
+    return {
+        "name": options["name"],
+        "option_file": os.fspath(path),
+        "published": options.get("published") or {},
+        "scale": scale,
+        "network": section,
+        "weights": os.fspath(weights),
+        "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        **cost,
+        "variant": asdict(variant),
+        "tile": (options.get("val") or {}).get("tile", "authors") or "none",
+        "metrics": options["val"]["metrics"],
+        "datasets": {key: _plain(each) for key, each in options["datasets"].items()},
+        "device": f"{device}, {torch.get_num_threads()} threads" if device == "cpu" else device,
+        "machine": platform.processor() or platform.machine(),
+        "versions": {"basicsr-mambair": __version__, "torch": str(torch.__version__)},
+    }
+
+
+def _count(section: dict[str, Any], scale: int) -> dict[str, int | None]:
+    """Parameters and MACs; unknown for a network that cannot be built without values."""
+    try:
+        cost = measure_network(section, *(side // scale for side in _OUTPUT))
+    except (RuntimeError, NotImplementedError):
+        return dict.fromkeys(("parameters", "macs", "published_macs"))
+    return {
+        "parameters": cost.parameters,
+        "macs": cost.total_macs,
+        "published_macs": cost.published_macs,
+    }
+
+
+def _plain(section: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in section.items() if key not in ("phase", "scale")}
+
+
+def _begin(
+    folder: Path, about: dict[str, Any], stamps: dict[tuple[str, str], list[list[int]]]
+) -> Measurement:
+    """Goes on with a measurement of the same things; one of other things is put aside."""
+    path = folder / FILE
+    about = json.loads(json.dumps(about))
+    measurement = Measurement(folder, about)
+    if path.is_file():
+        try:
+            before = read(folder)
+        except MeasurementError:
+            before = None
+        if before is not None and _essence(before.about) == _essence(about):
+            measurement.pictures = [
+                each
+                for each in before.pictures
+                if stamps.get((each.dataset, each.name)) == each.stamp and _has_files(folder, each)
+            ]
+        else:
+            until = time.strftime("%Y%m%d_%H%M%S")
+            path.replace(path.with_name(f"measurement_until_{until}.jsonl"))
+    folder.mkdir(parents=True, exist_ok=True)
+    _rewrite(path, measurement)
+    return measurement
+
+
+def _essence(about: dict[str, Any]) -> dict[str, Any]:
+    """What the figures depend on: not where files lie, nor how many pictures there are."""
+    return {k: v for k, v in about.items() if k not in ("option_file", "weights", "counts")}
+
+
+def _has_files(folder: Path, picture: PictureResult) -> bool:
+    return all((folder / name).is_file() for name in picture.files.values())
+
+
+def _rewrite(path: Path, measurement: Measurement) -> None:
+    lines = [measurement.about, *(asdict(each) for each in measurement.pictures)]
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    write_bytes(text.encode(), path)
+
+
+def _quietly(function: Any, argument: Any) -> Any:
+    """BasicSR logs what it builds; the progress bar says enough here."""
+    import logging
+
+    from basicsr.utils import get_root_logger
+
+    logger = get_root_logger()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        return function(argument)
+    finally:
+        logger.setLevel(level)
+
+
+def _measure_one(
+    model: Any, sample: dict[str, Any], key: tuple[str, str], item: _Item, folder: Path
+) -> PictureResult:
+    from basicsr.metrics import calculate_metric
+    from basicsr.utils import tensor2img
+
+    model.feed_data(sample)
+    _synchronize()
+    start = time.perf_counter()
+    model.test()
+    _synchronize()
+    seconds = time.perf_counter() - start
+    visuals = model.get_current_visuals()
+    result, truth = (tensor2img([visuals[key]]) for key in ("result", "gt"))
+    low = tensor2img([visuals["lq"]])
+    baseline = imresize(low, int(model.opt.get("scale", 1)))[: truth.shape[0], : truth.shape[1]]
+    sections = model.opt["val"]["metrics"]
+
+    def scores(image: Any) -> dict[str, float]:
+        data = {"img": image, "img2": truth}
+        return {key: float(calculate_metric(data, each)) for key, each in sections.items()}
+
+    files = {}
+    for kind, image in (
+        ("gt", truth), ("input", low), ("baseline", baseline), ("result", result)
+    ):  # fmt: skip
+        file = Path("pictures", key[0], f"{key[1]}_{kind}.png")
+        write_image(image, folder / file)
+        files[kind] = file.as_posix()
+    height, width = truth.shape[:2]
+    return PictureResult(
+        *key, height, width, seconds, scores(result), scores(baseline), files, item.stamp
+    )
+
+
+def _synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

@@ -1,0 +1,175 @@
+"""Crops and plots of a report."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+
+from basicsr_mambair.report.records import (
+    Measurement,
+    MeasurementError,
+    PictureResult,
+    load_picture,
+    plain_name,
+)
+from basicsr_mambair.report.tables import Table, short
+from mambair.imaging.pixels import Pixels
+from mambair.imaging.resizing import repeat_pixels
+from mambair.imaging.writing import encode_image
+from mambair.inference.files import most_detailed_window
+
+_SIDE = 120  # of a crop, in pixels of the ground truth
+_ZOOM = 2
+_CHOSEN = 2  # crops a measurement, if none are chosen
+
+
+@dataclass(frozen=True)
+class Crop:
+    """The same part of the versions of a picture.
+
+    Attributes:
+        title: network, data set and picture.
+        panels: caption and PNG of every version.
+    """
+
+    title: str
+    panels: list[tuple[str, bytes]]
+
+
+def make_crops(measurement: Measurement, chosen: list[str]) -> list[Crop]:
+    """Crops of the chosen pictures, ``DATASET/PICTURE``; by default of those that gained most.
+
+    Raises:
+        MeasurementError: a picture's file is gone.
+    """
+    pictures = [p for p in measurement.pictures if _name(measurement, p) in chosen]
+    if not chosen:
+        metric = next(iter(measurement.about["metrics"]))
+        first = measurement.of(measurement.datasets[0])
+        ranked = sorted(first, key=lambda p: p.baseline[metric] - p.metrics[metric])
+        pictures = ranked[:_CHOSEN]
+    return [_make_crop(measurement, picture) for picture in pictures]
+
+
+def check_chosen(known: Iterable[str], chosen: Sequence[str]) -> None:
+    """Raises :class:`MeasurementError` for a chosen picture that is not among the known ones."""
+    known = sorted(set(known))
+    for name in chosen:
+        if name not in known:
+            raise MeasurementError(
+                f"--crop: there is no picture {name!r}; there are {', '.join(known[:6])}, …"
+            )
+
+
+def picture_names(measurement: Measurement) -> list[str]:
+    """``DATASET/PICTURE`` of every picture, as :func:`make_crops` takes them."""
+    return [_name(measurement, picture) for picture in measurement.pictures]
+
+
+def _name(measurement: Measurement, picture: PictureResult) -> str:
+    return f"{picture.dataset}/{plain_name(picture.name, measurement.about['scale'])}"
+
+
+def _make_crop(measurement: Measurement, picture: PictureResult) -> Crop:
+    images = {
+        kind: load_picture(measurement, picture, kind)
+        for kind in ("gt", "input", "baseline", "result")
+    }
+    scale = measurement.about["scale"]
+    top, left, height, width = most_detailed_window(_bgr(images["gt"]), _SIDE)
+    window = (slice(top, top + height), slice(left, left + width))
+    low = repeat_pixels(images["input"], scale)
+    metric = next(iter(measurement.about["metrics"]))
+
+    def caption(name: str, values: dict[str, float]) -> str:
+        return f"{name}, {values[metric]:.2f} dB" if metric == "psnr" else name
+
+    panels = [("ground truth", images["gt"])]
+    if scale > 1:
+        panels.append(("input", low))
+        panels.append((caption("bicubic", picture.baseline), images["baseline"]))
+    else:
+        panels.append((caption("input", picture.baseline), images["input"]))
+    panels.append((caption("restored", picture.metrics), images["result"]))
+    name = measurement.about["name"].removeprefix("test_")
+    return Crop(
+        f"{name}: {_name(measurement, picture)}",
+        [
+            (text, encode_image(repeat_pixels(image[window], _ZOOM), ".png"))
+            for text, image in panels
+        ],
+    )
+
+
+def _bgr(image: Pixels) -> Pixels:
+    return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image
+
+
+def plot_parameters(table: Table) -> bytes | None:
+    """PSNR against parameters on the first data set, SVG; ``None`` with fewer than two points."""
+    dataset = table.datasets[0]
+    points = [
+        (row.parameters, row.figures[dataset, "psnr"], row.method, row.kind)
+        for row in table.rows
+        if row.parameters and (dataset, "psnr") in row.figures
+    ]
+    if len(points) < 2:
+        return None
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for parameters, psnr, _, kind in points:
+        measured = kind == "measured"
+        axes.scatter(
+            parameters, psnr, s=45 if measured else 25, zorder=3 if measured else 2,
+            color="#c0392b" if measured else "#7f8c8d", marker="D" if measured else "o",
+        )  # fmt: skip
+    axes.set_xscale("log")
+    for axis_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        axis_formatter(FuncFormatter(lambda value, _: short(round(value))))
+    axes.tick_params(axis="x", which="both", labelsize=8)
+    axes.margins(0.12)
+    axes.set_xlabel("parameters")
+    axes.set_ylabel("PSNR, dB")
+    axes.set_title(
+        f"{table.title}, {dataset}; diamonds: measured here, dots: published", fontsize=9
+    )
+    axes.grid(alpha=0.3)
+    _label(axes, points)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def _label(axes: Any, points: list[tuple[int, float, str, str]]) -> None:
+    """Writes names beside points, each at the first place where it covers nothing."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(axes.figure)
+    canvas.draw()  # places are known from here on
+    taken = []
+    for parameters, psnr, _, _ in points:
+        x, y = axes.transData.transform((parameters, psnr))
+        taken.append((x - 4, y - 4, x + 4, y + 4))
+    for parameters, psnr, method, kind in points:
+        for right, up in [(r, u) for u in (3, -11, 14, -22, 25) for r in (True, False)]:
+            label = axes.annotate(
+                method, (parameters, psnr), xytext=(5 if right else -5, up), fontsize=8,
+                textcoords="offset points", ha="left" if right else "right",
+                fontweight="bold" if kind == "measured" else "normal",
+            )  # fmt: skip
+            box = label.get_window_extent(canvas.get_renderer()).extents
+            covers = any(
+                box[0] < x1 and x0 < box[2] and box[1] < y1 and y0 < box[3]
+                for x0, y0, x1, y1 in taken
+            )
+            if not covers:
+                taken.append(tuple(box))
+                break
+            label.remove()

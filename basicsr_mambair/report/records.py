@@ -1,0 +1,163 @@
+"""A measurement of a test option file: figures of every picture, and how they are kept.
+
+``measurement.jsonl`` holds a line about the measurement and one a picture; ``evaluation.py`` makes
+it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+FILE = "measurement.jsonl"
+
+Routing = Literal["sampled", "seeded", "argmax"]
+_ROUTINGS = {
+    "sampled": ("network_g:routing=sampled", "network_g:routing_seed=null"),
+    "seeded": ("network_g:routing=sampled", "network_g:routing_seed=0"),
+    "argmax": ("network_g:routing=argmax",),
+}
+
+
+class MeasurementError(RuntimeError):
+    """A measurement cannot be made or read; the message names the file and the key."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is measured otherwise than the option file says; ``None``: as it says.
+
+    Attributes:
+        routing: ``sampled`` (as published, from PyTorch's generator), ``seeded`` or ``argmax``.
+        tile: as ``val.tile``.
+        self_ensemble: average over the eight orientations.
+    """
+
+    routing: Routing | None = None
+    tile: str | None = None
+    self_ensemble: bool = False
+
+    @property
+    def overrides(self) -> list[str]:
+        """As of ``--force_yml``."""
+        changes = list(_ROUTINGS[self.routing]) if self.routing else []
+        if self.tile is not None:
+            changes.append(f"val:tile={self.tile}")
+        if self.self_ensemble:
+            changes.append("val:self_ensemble=true")
+        return changes
+
+    @property
+    def suffix(self) -> str:
+        """For the name of the results."""
+        parts = [self.routing, f"tile-{self.tile}" if self.tile is not None else None]
+        parts.append("ensemble" if self.self_ensemble else None)
+        return "".join(f"_{part}" for part in parts if part)
+
+
+@dataclass
+class PictureResult:
+    """Figures of one picture.
+
+    Attributes:
+        metrics: of the network's result, under the names of ``val.metrics``.
+        baseline: of bicubic interpolation; at scale 1, of the input.
+        seconds: of the network, tiles included.
+        files: ``gt``, ``input``, ``baseline`` and ``result``, PNG, in the measurement's folder.
+        stamp: times and sizes of the files it was read from.
+    """
+
+    dataset: str
+    name: str
+    height: int
+    width: int
+    seconds: float
+    metrics: dict[str, float]
+    baseline: dict[str, float]
+    files: dict[str, str]
+    stamp: list[list[int]] = field(default_factory=list)
+
+
+@dataclass
+class Measurement:
+    """What was measured of an option file.
+
+    Attributes:
+        folder: where it is kept.
+        about: name, option file, published row, scale, network, variant, device, versions, and
+            ``counts``: how many pictures every data set has.
+        pictures: in the order of the data sets.
+    """
+
+    folder: Path
+    about: dict[str, Any]
+    pictures: list[PictureResult] = field(default_factory=list)
+
+    @property
+    def datasets(self) -> list[str]:
+        """Names, in order."""
+        return list(dict.fromkeys(each.dataset for each in self.pictures))
+
+    def of(self, dataset: str) -> list[PictureResult]:
+        """The pictures of a data set."""
+        return [each for each in self.pictures if each.dataset == dataset]
+
+    def mean(self, dataset: str, metric: str, baseline: bool = False) -> float | None:
+        """Mean of a metric over the pictures of a data set; ``None`` if it was not measured."""
+        values = [
+            (each.baseline if baseline else each.metrics).get(metric) for each in self.of(dataset)
+        ]
+        known = [value for value in values if value is not None]
+        return float(np.mean(known)) if values and len(known) == len(values) else None
+
+    @property
+    def missing(self) -> int:
+        """Pictures that were not measured yet."""
+        return int(sum(self.about["counts"].values())) - len(self.pictures)
+
+    @property
+    def seconds(self) -> float:
+        """Mean time of a picture."""
+        return float(np.mean([each.seconds for each in self.pictures]))
+
+
+def plain_name(name: str, scale: int) -> str:
+    """``baby`` for ``babyx2`` at scale 2: the name of the HQ picture, by the usual template."""
+    return name.removesuffix(f"x{scale}") if scale > 1 else name
+
+
+def read(folder: str | os.PathLike[str]) -> Measurement:
+    """A measurement that was made before.
+
+    Raises:
+        MeasurementError: the folder holds none.
+    """
+    path = Path(folder) / FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise MeasurementError(f"{folder}: holds no {FILE} of `basicsr report`") from error
+    lines = text.splitlines()
+    try:
+        if lines and not text.endswith("\n"):  # a run was killed while it wrote this line
+            lines.pop()
+        about, *pictures = [json.loads(line) for line in lines]
+        results = [PictureResult(**each) for each in pictures]
+    except (ValueError, TypeError) as error:
+        raise MeasurementError(f"{path}: is damaged: {error}") from error
+    return Measurement(Path(folder), about, results)
+
+
+def load_picture(measurement: Measurement, picture: PictureResult, kind: str) -> Any:
+    """One of a picture's files, uint8 BGR or gray; :class:`MeasurementError` if it is gone."""
+    path = measurement.folder / picture.files[kind]
+    image = cv2.imread(os.fspath(path), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise MeasurementError(f"{path}: is missing; measure again")
+    return image

@@ -1,1 +1,0 @@
-"""Small helpers that any part of the package may use."""

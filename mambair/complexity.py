@@ -1,0 +1,192 @@
+"""Parameters, multiply–accumulates and activation memory of a network, without running it.
+
+The network is built on torch's ``meta`` device, where operators only work out shapes, so a count
+of the largest network takes seconds and no memory. PyTorch's ``FlopCounterMode`` counts matrix
+products and convolutions; formulas for what it does not know stand here.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from mambair.archs.attentive_ssm import AttentiveSSM
+from mambair.archs.mambair_arch import VisionSSM
+from mambair.archs.registry import build_network
+
+# Operations of the recurrence for every (batch, token, channel, state), and of the skip, as papers
+# on Mamba count them: two products for each of exp(δA), δBu and the state, two for ⟨h, C⟩, one exp.
+_SCAN_OPERATIONS = 9
+_NORM_OPERATIONS = 5  # of LayerNorm for every value, as fvcore counts them
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """What a network costs.
+
+    Attributes:
+        parameters: trainable numbers.
+        input_size: height and width that were asked for.
+        macs: multiply–accumulates by kind: ``linear``, ``convolution``, ``attention`` (both
+            products) and ``scan``; of the padded picture, since that is what is computed.
+        published_extra: what the published figures count beside them: ``LayerNorm``, and the
+            product with one-hot classes that is a look-up here.
+        inference_bytes: largest sum of tensors that are alive at once in ``eval()``, beside the
+            weights.
+        training_bytes: tensors that the backward pass needs, beside the weights.
+    """
+
+    parameters: int
+    input_size: tuple[int, int]
+    macs: dict[str, int]
+    published_extra: dict[str, int]
+    inference_bytes: int
+    training_bytes: int
+
+    @property
+    def total_macs(self) -> int:
+        """All multiply–accumulates."""
+        return sum(self.macs.values())
+
+    @property
+    def published_macs(self) -> int:
+        """As the papers' tables count."""
+        return self.total_macs + sum(self.published_extra.values())
+
+
+def measure_network(section: Mapping[str, Any], height: int, width: int) -> Complexity:
+    """Counts what a ``network_g`` section costs for one picture.
+
+    Memory is that of PyTorch's operators in float32; the C++ kernels for CPUs need less.
+
+    Args:
+        section: ``type`` and constructor arguments.
+        height: of the input, in pixels.
+        width: of the input, in pixels.
+
+    Raises:
+        ValueError: a size below 1.
+    """
+    if height < 1 or width < 1:
+        raise ValueError(f"the input must have a size of 1×1 at least, got {height}×{width}")
+    try:
+        with torch.device("meta"):
+            net = build_network(section)
+    except RuntimeError:  # a constructor that looks at its values
+        net = build_network(section).to("meta")
+    channels = next((section[key] for key in ("in_chans", "num_in_ch") if key in section), 3)
+    x = torch.empty(1, channels, height, width, device="meta")
+
+    aten, own = torch.ops.aten, torch.ops.mambair
+    formulas = {own.selective_scan: _scan_operations, aten.native_layer_norm: _norm_operations}
+    counter = FlopCounterMode(display=False, custom_mapping=formulas)
+    with torch.no_grad(), _LiveBytes() as live, counter:
+        net.eval()(x)
+    counts = counter.get_flop_counts()
+    macs = dict.fromkeys(("linear", "convolution", "attention", "scan"), 0)
+    for operator, operations in counts["Global"].items():
+        if operator is not aten.native_layer_norm:
+            macs[_KINDS.get(operator, "linear")] += operations // 2
+    for name in _modules_without_attention(net):
+        products = counts[name].get(aten.bmm, 0) // 2
+        macs["attention"] -= products
+        macs["linear"] += products
+    extra = {
+        "LayerNorm": counts["Global"].get(aten.native_layer_norm, 0) // 2,
+        "one-hot product": _one_hot_macs(net, height, width),
+    }
+    parameters = sum(p.numel() for p in net.parameters() if p.requires_grad)
+    return Complexity(parameters, (height, width), macs, extra, live.peak, _saved_bytes(net, x))
+
+
+# Everything else that FlopCounterMode knows is a matrix product of a linear layer.
+_KINDS = {
+    torch.ops.aten.convolution: "convolution",
+    torch.ops.aten._convolution: "convolution",
+    torch.ops.aten.bmm: "attention",
+    torch.ops.aten.baddbmm: "attention",
+    torch.ops.aten._scaled_dot_product_flash_attention: "attention",
+    torch.ops.aten._scaled_dot_product_efficient_attention: "attention",
+    torch.ops.mambair.selective_scan: "scan",
+}
+
+
+def _scan_operations(u: Any, delta: Any, A: Any, *_: Any, **__: Any) -> int:
+    """FLOPs, two for each counted operation: FlopCounterMode's unit."""
+    batch, length, channels = u
+    return 2 * batch * length * channels * (_SCAN_OPERATIONS * A[1] + 1)
+
+
+def _norm_operations(x: Any, *_: Any, **__: Any) -> int:
+    return 2 * _NORM_OPERATIONS * math.prod(x)
+
+
+def _modules_without_attention(net: nn.Module) -> list[str]:
+    """Modules whose batched products belong to linear layers: MambaIR's four directions."""
+    root = type(net).__name__
+    return [f"{root}.{name}" for name, each in net.named_modules() if isinstance(each, VisionSSM)]
+
+
+def _one_hot_macs(net: nn.Module, height: int, width: int) -> int:
+    """The published code multiplies one-hot classes by the dictionary of prompts."""
+    multiple = getattr(net, "multiple", 1)
+    tokens = math.ceil(height / multiple) * math.ceil(width / multiple) * multiple**2
+    return sum(
+        tokens * module.num_tokens * module.selectiveScan.d_state
+        for module in net.modules()
+        if isinstance(module, AttentiveSSM)
+    )
+
+
+class _LiveBytes(TorchDispatchMode):
+    """The largest sum of tensors, made while it is active, that are alive at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.current = self.peak = 0
+        self.known: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._add(leaf.untyped_storage())
+        return result
+
+    def _add(self, storage: Any) -> None:
+        if storage in self.known:
+            return
+        self.known.add(storage)
+        size = storage.nbytes()
+        self.current += size
+        self.peak = max(self.peak, self.current)
+        weakref.finalize(storage, self._remove, size)
+
+    def _remove(self, size: int) -> None:
+        self.current -= size
+
+
+def _saved_bytes(net: nn.Module, x: Tensor) -> int:
+    """Bytes of the tensors that a forward pass keeps for the backward pass, each counted once."""
+    weights = {each.untyped_storage()._cdata for each in (*net.parameters(), *net.buffers())}
+    kept: dict[int, Any] = {}  # holds the storages, so that no address is used twice
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in weights:
+            kept[storage._cdata] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = net.train()(x)
+    del output
+    return sum(storage.nbytes() for storage in kept.values())

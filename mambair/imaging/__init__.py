@@ -1,0 +1,1 @@
+"""Everything about picture files: finding, reading, writing, and what pixels are."""

@@ -1,0 +1,7 @@
+"""The error of everything that is wrong with a picture."""
+
+from __future__ import annotations
+
+
+class PictureError(ValueError):
+    """A picture is missing or cannot be decoded; the message names it."""

@@ -1,0 +1,73 @@
+"""Finding pictures in folders; every error names the file or folder."""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib.resources
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from mambair.imaging.errors import PictureError
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+PACKAGE_SCHEME = "pkg://"
+
+
+def resolve_root(root: str | os.PathLike[str]) -> Path:
+    """A file or folder on disk; ``pkg://package/folder`` is one inside an installed package.
+
+    Raises:
+        PictureError: it does not exist.
+    """
+    text = os.fspath(root)
+    if not text.startswith(PACKAGE_SCHEME):
+        path = Path(text).expanduser()
+        if not path.exists():
+            raise PictureError(f"{text}: there is no such file or folder")
+        return path
+    package, _, inside = text.removeprefix(PACKAGE_SCHEME).partition("/")
+    try:
+        path = Path(str(importlib.resources.files(package).joinpath(inside)))
+    except ModuleNotFoundError as error:
+        raise PictureError(f"{text}: package {package!r} is not installed") from error
+    if not path.exists():
+        raise PictureError(f"{text}: package {package!r} holds no {inside!r}")
+    return path
+
+
+def list_pictures(
+    root: str | os.PathLike[str],
+    include: Sequence[str] = ("*",),
+    exclude: Sequence[str] = (),
+) -> list[Path]:
+    """Pictures directly inside a folder, sorted by name.
+
+    Args:
+        root: folder, or ``pkg://package/folder``.
+        include: glob patterns of file names, of which one must match.
+        exclude: glob patterns of which none may match.
+
+    Raises:
+        PictureError: no such folder, a pattern of ``include`` that names nothing, or no picture.
+    """
+    folder = resolve_root(root)
+    if not folder.is_dir():
+        raise PictureError(f"{root}: is not a folder")
+    names = sorted(
+        entry.name
+        for entry in os.scandir(folder)
+        if entry.is_file() and entry.name.lower().endswith(EXTENSIONS)
+        if not entry.name.startswith(".")
+    )
+    for pattern in include:
+        if not fnmatch.filter(names, pattern):
+            raise PictureError(f"{root}: no picture in this folder is named {pattern!r}")
+    chosen = [name for name in names if _matches(name, include) and not _matches(name, exclude)]
+    if not chosen:
+        raise PictureError(f"{root}: no picture in this folder ({', '.join(EXTENSIONS)})")
+    return [folder / name for name in chosen]
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)

@@ -1,0 +1,37 @@
+"""What a picture is in memory, and the conversions between its depths and colours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[Any]
+
+
+def to_float(image: Pixels) -> NDArray[np.float32]:
+    """Pixels as float32 in [0, 1]."""
+    return image.astype(np.float32) / 255.0 if image.dtype == np.uint8 else image
+
+
+def to_uint8(image: Pixels) -> NDArray[np.uint8]:
+    """Pixels as uint8, clipped and rounded half to even."""
+    if image.dtype == np.uint8:
+        return image
+    return (image.clip(0, 1) * 255.0).round().astype(np.uint8)
+
+
+def to_eight_bits(image: Pixels) -> Pixels:
+    """uint16 pixels as uint8, rounded; uint8 pixels as they are."""
+    if image.dtype != np.uint16:
+        return image
+    return np.rint(image / 257.0).astype(np.uint8)
+
+
+def luminance(image: Pixels) -> Pixels:
+    """Y of BT.601 in [16, 235]/255, ``(H, W, 1)``, of float BGR in [0, 1]; gray stays as it is."""
+    if image.shape[2] == 1:
+        return image
+    weights = np.array([24.966, 128.553, 65.481], np.float32) / 255.0
+    return (image @ weights + np.float32(16.0 / 255.0))[..., None]

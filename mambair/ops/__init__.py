@@ -1,0 +1,5 @@
+"""Numerical operators: nothing here knows of networks, data or option files."""
+
+from mambair.ops.selective_scan import selective_scan, selective_scan_tokens
+
+__all__ = ["selective_scan", "selective_scan_tokens"]

@@ -1,0 +1,128 @@
+r"""The selective scan of Mamba (Gu & Dao, 2023, arXiv 2312.00752, Algorithm 2).
+
+For every batch element and channel, with :math:`\delta = \mathrm{softplus}(\Delta + \text{bias})`,
+
+.. math::
+    h_t = \exp(\delta_t A) \odot h_{t-1} + \delta_t B_t u_t, \qquad
+    y_t = \langle h_t, C_t \rangle + D u_t .
+
+Two entries share the backends: :func:`selective_scan` in the channel-major layout of
+``mamba_ssm``, and :func:`selective_scan_tokens` in the layout the networks already have.
+A backend is one file that defines a :class:`~.backend.ScanBackend`;
+``operator.py`` lists them.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from mambair.ops.selective_scan.backend import (
+    BackendUnavailableError,
+    ScanInputs,
+    ScanRequest,
+    select_backend,
+)
+from mambair.ops.selective_scan.operator import BACKENDS, differentiable_scan
+
+__all__ = [
+    "BackendUnavailableError",
+    "available_backends",
+    "backend_names",
+    "select_automatic",
+    "selective_scan",
+    "selective_scan_tokens",
+]
+
+
+def available_backends(device: str = "cpu") -> dict[str, str | None]:
+    """Says of every backend why it cannot run on ``device``.
+
+    Returns:
+        Backend name to reason; ``None`` stands for "can run". In the order of preference of
+        ``"auto"``, which takes the first that can run and is not ``"reference"``.
+    """
+    request = ScanRequest(device)
+    return {name: backend.unavailable_reason(request) for name, backend in BACKENDS.items()}
+
+
+def backend_names() -> list[str]:
+    """What ``backend`` may be, besides ``"auto"``."""
+    return list(BACKENDS)
+
+
+def select_automatic(device: str = "cpu") -> str:
+    """Name of the backend that ``"auto"`` stands for on a device type."""
+    return select_backend(BACKENDS, "auto", ScanRequest(device)).name
+
+
+def selective_scan(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+    *,
+    backend: str = "auto",
+) -> Tensor:
+    """Selective scan in the channel-major layout of ``mamba_ssm``.
+
+    Args:
+        u: input, ``(B, D, L)``.
+        delta: step size before bias and softplus, ``(B, D, L)``.
+        A: state matrix (negative for a stable scan), ``(D, N)``.
+        B: input matrix, ``(B, G, N, L)``; group g serves channels ``[g·D/G, (g+1)·D/G)``.
+        C: output matrix, ``(B, G, N, L)``.
+        D: skip weight, ``(D,)``.
+        delta_bias: added to ``delta`` before the softplus, ``(D,)``.
+        backend: ``"auto"`` or the name of a backend, see :func:`available_backends`.
+
+    Returns:
+        ``(B, D, L)`` in the dtype of ``u``. The state is float32 whatever the dtype of the input
+        (float64 for float64 input).
+
+    Raises:
+        ValueError: shapes that do not fit together, or an unknown backend.
+        BackendUnavailableError: the backend asked for by name cannot run here.
+    """
+    if B.ndim != 4 or C.ndim != 4:
+        raise ValueError(
+            f"selective_scan: B and C must be (batch, groups, d_state, length), "
+            f"got {tuple(B.shape)} and {tuple(C.shape)}"
+        )
+    y = selective_scan_tokens(
+        u.transpose(1, 2),
+        delta.transpose(1, 2),
+        A,
+        B.permute(0, 3, 1, 2),
+        C.permute(0, 3, 1, 2),
+        D,
+        delta_bias,
+        backend=backend,
+    )
+    return y.transpose(1, 2)
+
+
+def selective_scan_tokens(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+    *,
+    backend: str = "auto",
+) -> Tensor:
+    """Selective scan in the token-major layout of the networks.
+
+    The same as :func:`selective_scan` with ``u``, ``delta`` and the result ``(B, L, D)``, and
+    ``B``, ``C`` either ``(B, L, G, N)`` or, for a single group, ``(B, L, N)``.
+    """
+    if B.ndim == 3:
+        B = B.unsqueeze(2)
+    if C.ndim == 3:
+        C = C.unsqueeze(2)
+    inputs = ScanInputs(u, delta, A, B, C, D, delta_bias)
+    return differentiable_scan(inputs, backend)
