@@ -7,7 +7,6 @@ the repairs before and the registration after the execution of that module.
 
 from __future__ import annotations
 
-import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -16,8 +15,6 @@ from collections.abc import Sequence
 from types import ModuleType
 
 _TARGET = "basicsr"
-# One folder a registry of BasicSR; importing one registers what is in it.
-_FOLDERS = ("archs", "data", "losses", "metrics", "models")
 
 
 def install() -> None:
@@ -29,11 +26,10 @@ def install() -> None:
 
 
 def _activate() -> None:
-    from basicsr_mambair import repairs
+    from basicsr_mambair import registering, repairs
 
     repairs.apply_repairs()
-    for folder in _FOLDERS:
-        importlib.import_module(f"basicsr_mambair.{folder}").register_all()
+    registering.import_all()
 
 
 class _Finder(importlib.abc.MetaPathFinder):

@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import importlib
+import pkgutil
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+# One folder a registry of BasicSR: what is in it registers itself when it is imported.
+_FOLDERS = ("archs", "data", "losses", "metrics", "models")
 
 
-def register_all(registry: Any, contents: Iterable[Any]) -> None:
-    """Registers classes and functions under their names; those that are there already are left.
+def import_all() -> None:
+    """Imports every module of the folders that stand for BasicSR's registries."""
+    for folder in _FOLDERS:
+        package = importlib.import_module(f"basicsr_mambair.{folder}")
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{package.__name__}.{module.name}")
+
+
+def registers_in(registry: Any) -> Callable[[T], T]:
+    """Decorator that adds a class or function under its name.
 
     Args:
         registry: one of ``basicsr.utils.registry``.
-        contents: classes or functions.
 
     Raises:
-        ImportError: another package holds one of the names: the published MambaIR code, say, which
-            replaces BasicSR by a fork of its own.
+        ImportError: another package holds the name: the published MambaIR code, say, which replaces
+            BasicSR by a fork of its own.
     """
-    registered = dict(iter(registry))
-    for own in contents:
-        other = registered.get(own.__name__)
-        if other is own:
-            continue
-        if other is not None:
+
+    def register(own: Any) -> Any:
+        other = dict(iter(registry)).get(own.__name__)
+        if other is not None and other is not own:
             raise ImportError(
                 f"BasicSR's registry of {registry._name}s already has a {own.__name__!r}, from "
                 f"{other.__module__}. basicsr-mambair works beside the BasicSR of PyPI; "
                 "uninstall the fork: pip uninstall basicsr && pip install basicsr==1.4.2"
             )
-        registry.register(own)
+        if other is None:
+            registry.register(own)
+        return own
+
+    return register

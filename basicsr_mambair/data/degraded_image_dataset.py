@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -19,12 +20,14 @@ from basicsr_mambair.data.samples import (
     random_window,
     to_tensor,
 )
+from basicsr_mambair.registering import registers_in
 from mambair.imaging.listing import list_pictures
 from mambair.imaging.pixels import Pixels, luminance, to_float
 from mambair.imaging.reading import decode_picture
 from mambair.imaging.resizing import crop_to_multiple
 
 
+@registers_in(DATASET_REGISTRY)
 class DegradedImageDataset(Dataset):
     """High-quality pictures, degraded when they are read.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -22,6 +23,7 @@ from basicsr_mambair.data.samples import (
     to_tensor,
 )
 from basicsr_mambair.data.stores import read_bytes
+from basicsr_mambair.registering import registers_in
 from mambair.imaging.errors import PictureError
 from mambair.imaging.listing import EXTENSIONS, list_pictures
 from mambair.imaging.pixels import Pixels, luminance, to_float
@@ -47,6 +49,7 @@ class _Pair:
     lq: str | None  # None: made from GT
 
 
+@registers_in(DATASET_REGISTRY)
 class MambaIRPairedDataset(Dataset):
     """Reads LQ/GT pairs, or GT to which it adds noise.
 

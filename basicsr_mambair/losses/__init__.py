@@ -1,7 +1,3 @@
 """Losses beyond BasicSR's, under the names that option files use."""
 
-from __future__ import annotations
-
-
-def register_all() -> None:
-    """Registers the losses of this folder."""
+import basicsr  # noqa: F401  (activates the plugin before anything here is imported)

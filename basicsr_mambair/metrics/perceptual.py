@@ -15,9 +15,11 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from basicsr.utils.registry import METRIC_REGISTRY
 from torch import Tensor
 
 from basicsr_mambair.metrics.preparation import comparable
+from basicsr_mambair.registering import registers_in
 from mambair.imaging.pixels import Pixels
 
 _CLASSIFIERS = {
@@ -31,6 +33,7 @@ class MetricUnavailableError(RuntimeError):
     """A metric needs a package or a file that is not there; says which and where from."""
 
 
+@registers_in(METRIC_REGISTRY)
 def calculate_lpips(
     img: Pixels,
     img2: Pixels,
@@ -59,6 +62,7 @@ def calculate_lpips(
     return _measure(_lpips(net), pictures)
 
 
+@registers_in(METRIC_REGISTRY)
 def calculate_dists(
     img: Pixels, img2: Pixels, crop_border: int, input_order: str = "HWC", **kwargs: Any
 ) -> float:

@@ -6,12 +6,15 @@ import math
 from typing import Any
 
 import numpy as np
+from basicsr.utils.registry import METRIC_REGISTRY
 from numpy.typing import NDArray
 
 from basicsr_mambair.metrics.preparation import comparable
+from basicsr_mambair.registering import registers_in
 from mambair.imaging.pixels import Pixels
 
 
+@registers_in(METRIC_REGISTRY)
 def calculate_psnrb(
     img: Pixels,
     img2: Pixels,

@@ -2,7 +2,6 @@
 
 import basicsr  # noqa: F401  (activates the plugin before anything here is imported)
 
-from basicsr_mambair import registering
 from basicsr_mambair.models.mambairv2_model import (
     MambaIRModel,
     MambaIRv2LightModel,
@@ -15,10 +14,3 @@ __all__ = ["MambaIRModel", "MambaIRv2LightModel", "MambaIRv2Model", "is_own_mode
 def is_own_model(name: object) -> bool:
     """Whether a ``model_type`` is a model of this package."""
     return name in {cls.__name__ for cls in (MambaIRModel, MambaIRv2Model, MambaIRv2LightModel)}
-
-
-def register_all() -> None:
-    """Registers the contents of this folder."""
-    from basicsr.utils.registry import MODEL_REGISTRY
-
-    registering.register_all(MODEL_REGISTRY, (MambaIRModel, MambaIRv2Model, MambaIRv2LightModel))

@@ -12,9 +12,11 @@ import torch
 from basicsr.metrics import calculate_metric
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger, tensor2img
+from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from basicsr_mambair.registering import registers_in
 from mambair.archs.warm_start import start_at_bicubic
 from mambair.imaging.resizing import imresize
 from mambair.inference.ensemble import self_ensemble
@@ -23,6 +25,7 @@ from mambair.inference.tiles import parse_tile, run_tiled
 AMP_DTYPES = {None: None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+@registers_in(MODEL_REGISTRY)
 class MambaIRv2Model(SRModel):
     """``SRModel`` with what training and measuring MambaIRv2 need.
 
@@ -198,9 +201,11 @@ class MambaIRv2Model(SRModel):
         return {name: total / len(dataloader) for name, total in totals.items()}
 
 
+@registers_in(MODEL_REGISTRY)
 class MambaIRv2LightModel(MambaIRv2Model):
     """:class:`MambaIRv2Model` under the name that the published light option files use."""
 
 
+@registers_in(MODEL_REGISTRY)
 class MambaIRModel(MambaIRv2Model):
     """:class:`MambaIRv2Model` under the name that option files of MambaIR use."""

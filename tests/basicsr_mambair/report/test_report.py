@@ -17,7 +17,14 @@ import yaml
 from click.testing import CliRunner
 
 from basicsr_mambair.cli import main
-from basicsr_mambair.report import MeasurementError, Variant, measure, evaluation, read, write_report
+from basicsr_mambair.report import (
+    MeasurementError,
+    Variant,
+    evaluation,
+    measure,
+    read,
+    write_report,
+)
 from basicsr_mambair.report.published import figures, figures_for, sources
 from basicsr_mambair.report.tables import build_tables, cells
 from mambair.archs import MambaIRv2Light

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from basicsr_mambair import archs
+from mambair import archs
 from tests.conftest import Golden, read_golden
 
 NAMES = ("car_gray", "classic_x4", "denoise_color", "light_x2", "realworld_x4")

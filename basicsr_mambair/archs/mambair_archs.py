@@ -1,0 +1,20 @@
+"""Registers every network of :mod:`mambair`, and offers those of BasicSR to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from basicsr.utils.registry import ARCH_REGISTRY
+
+import mambair.archs  # noqa: F401  (fills its registry)
+from basicsr_mambair.registering import registers_in
+from mambair.archs.registry import registered_archs
+
+for _arch in registered_archs():
+    registers_in(ARCH_REGISTRY)(_arch)
+
+
+def basicsr_networks() -> Mapping[str, Any]:
+    """BasicSR's networks by name; the entry point by which :mod:`mambair` finds them."""
+    return dict(iter(ARCH_REGISTRY))
