@@ -26,10 +26,11 @@ def install() -> None:
 
 
 def _activate() -> None:
-    from basicsr_mambair import registering, repairs
+    from basicsr_mambair import plugins, registering, repairs
 
     repairs.apply_repairs()
     registering.import_all()
+    plugins.load_installed_plugins()
 
 
 class _Finder(importlib.abc.MetaPathFinder):

@@ -66,10 +66,9 @@ def repair(fault: str, thread: str) -> Callable[[Callable[[], bool]], Callable[[
 
 def repairs() -> tuple[Repair, ...]:
     """All repairs, in the order of their application."""
-    if not _repairs:
-        for module in _MODULES:
-            importlib.import_module(f"basicsr_mambair.repairs.{module}")
-    return tuple(_repairs)
+    modules = [importlib.import_module(f"{__package__}.{name}").__name__ for name in _MODULES]
+    # Any of the modules may have been imported before, by a loader's worker for example.
+    return tuple(sorted(_repairs, key=lambda entry: modules.index(entry.function.__module__)))
 
 
 def apply_import_repairs() -> None:

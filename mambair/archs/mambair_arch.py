@@ -119,18 +119,18 @@ class StochasticDepth(nn.Module):
     """Training leaves out a branch for some batch elements (Huang et al., ECCV 2016).
 
     Args:
-        probability: of leaving it out; what stays is divided by 1 − p.
+        p: probability of leaving the branch out; what stays is divided by 1 − p.
     """
 
-    def __init__(self, probability: float) -> None:
+    def __init__(self, p: float) -> None:
         super().__init__()
-        self.probability = probability
+        self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, …)`` to the same."""
-        if not self.training or self.probability == 0:
+        if not self.training or self.p == 0:
             return x
-        kept = 1 - self.probability
+        kept = 1 - self.p
         mask = x.new_empty(x.shape[0], *(1,) * (x.ndim - 1)).bernoulli_(kept)
         return x * mask.div_(kept)
 

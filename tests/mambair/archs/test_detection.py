@@ -74,7 +74,7 @@ def test_golden_files(name: str) -> None:
 
 
 def test_other_weights() -> None:
-    with pytest.raises(DetectionError, match="no weights of MambaIRv2"):
+    with pytest.raises(DetectionError, match="not weights of MambaIR, MambaIRv2"):
         detect_network(torch.nn.Conv2d(3, 3, 3).state_dict())
     state = MambaIRv2(depths=[1], num_heads=[4], window_size=4).state_dict()
     del state["layers.0.residual_group.layers.0.convffn1.fc1.weight"]
