@@ -17,4 +17,5 @@ for _arch in registered_archs():
 
 def basicsr_networks() -> Mapping[str, Any]:
     """BasicSR's networks by name; the entry point by which :mod:`mambair` finds them."""
-    return dict(iter(ARCH_REGISTRY))
+    # BasicSR registers some with a suffix that its own look-up adds.
+    return {name.removesuffix("_basicsr"): network for name, network in ARCH_REGISTRY}

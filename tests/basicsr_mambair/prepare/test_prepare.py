@@ -289,13 +289,13 @@ def test_what_cannot_be_done_is_said_first(
 
 _KILLED = """
 import sys, time
-from basicsr_mambair.data import image_files
+from mambair.imaging import writing
 from basicsr_mambair.cli import main
-original = image_files.cv2.imencode
+original = writing.cv2.imencode
 def slowly(*arguments):
     time.sleep(0.2)
     return original(*arguments)
-image_files.cv2.imencode = slowly
+writing.cv2.imencode = slowly
 import basicsr_mambair.prepare.store as store
 store._BATCH = 1
 main(sys.argv[1:])
