@@ -145,7 +145,7 @@ def check(path: str, decode: bool, workers: int | None) -> None:
     \b
     basicsr prepare check -opt options/test/mambairv2_light_x2.yml
     """
-    from basicsr_mambair.prepare import check_option_file
+    from basicsr_mambair.prepare.check import check_option_file
 
     shown = 10
     broken = False

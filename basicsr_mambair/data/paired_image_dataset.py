@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +23,14 @@ from basicsr_mambair.data.samples import (
 from basicsr_mambair.data.stores import read_bytes
 from basicsr_mambair.registering import registers_in
 from mambair.imaging.errors import PictureError
-from mambair.imaging.listing import EXTENSIONS, list_pictures
+from mambair.imaging.listing import list_pictures
+from mambair.imaging.pairs import (
+    check_pair_size,
+    find_partner,
+    keys_of_lmdb,
+    list_names,
+    read_meta_info,
+)
 from mambair.imaging.pixels import Pixels, luminance, to_float
 from mambair.imaging.reading import decode_picture, picture_size
 from mambair.signatures import did_you_mean
@@ -37,7 +42,6 @@ _TASKS = {
     "denoising_gray": (True, True),
     "denoising_color": (False, True),
 }
-_SHAPE = re.compile(r" \(\d+, *\d+, *\d+\).*$")
 # Sizes are compared at start-up for at most so many pairs: a header takes about 0.1 ms.
 _CHECKED_PAIRS = 2000
 
@@ -125,13 +129,13 @@ class MambaIRPairedDataset(Dataset):
             return self._pairs_of_lmdb(index, gt_root, lq_root)
         meta_info = self.opt.get("meta_info_file")
         if meta_info:
-            gt_paths = [Path(gt_root) / name for name in names_of_meta_info(meta_info)]
+            gt_paths = [Path(gt_root) / name for name in read_meta_info(meta_info)]
         else:
             gt_paths = list_pictures(gt_root)
         listings: dict[Path, dict[str, str]] = {}
         if meta_info:
             for path in gt_paths:
-                if path.name not in _listing(path.parent, listings).values():
+                if path.name not in list_names(path.parent, listings).values():
                     raise PictureError(f"{path}: there is no such file ({meta_info} names it)")
         if lq_root is None:
             return [_Pair(index, str(path), None) for path in gt_paths]
@@ -142,10 +146,10 @@ class MambaIRPairedDataset(Dataset):
         ]
 
     def _pairs_of_lmdb(self, index: int, gt_root: str, lq_root: str | None) -> list[_Pair]:
-        gt_keys = _keys_of_lmdb(gt_root)
+        gt_keys = keys_of_lmdb(gt_root)
         if lq_root is None:
             return [_Pair(index, key, None) for key in gt_keys]
-        lq_keys = set(_keys_of_lmdb(lq_root))
+        lq_keys = set(keys_of_lmdb(lq_root))
         template = self.opt.get("filename_tmpl", "{}")
         pairs = []
         for key in gt_keys:
@@ -225,90 +229,3 @@ class MambaIRPairedDataset(Dataset):
 def adds_noise(opt: Mapping[str, Any]) -> bool:
     """Whether the task of a dataset section makes LQ from GT, so that no LQ is read."""
     return _TASKS.get(opt.get("task", "SR"), (False, False))[1]
-
-
-def find_partner(
-    gt_path: Path, gt_root: str, lq_root: str, template: str, listings: dict[Path, dict[str, str]]
-) -> Path:
-    """The LQ picture of a GT picture: same place, templated name, any usual extension.
-
-    Args:
-        gt_path: the GT picture.
-        gt_root: its data root.
-        lq_root: data root of the LQ pictures.
-        template: ``filename_tmpl``.
-        listings: what was read of folders so far; shared between calls.
-
-    Raises:
-        PictureError: there is none.
-    """
-    inside = gt_path.parent.relative_to(gt_root) if gt_path.is_relative_to(gt_root) else Path()
-    folder = Path(lq_root) / inside
-    names = _listing(folder, listings)
-    stem = template.format(gt_path.stem)
-    for extension in (gt_path.suffix.lower(), *EXTENSIONS):
-        if f"{stem}{extension}" in names:
-            return folder / names[f"{stem}{extension}"]
-    raise PictureError(f"{gt_path}: has no partner {folder / stem}.* (dataroot_lq)")
-
-
-def check_pair_size(
-    gt_name: str,
-    gt: tuple[int, ...],
-    lq_name: str,
-    lq: tuple[int, ...],
-    scale: int,
-    exactly: bool,
-) -> None:
-    """Compares the sizes ``(H, W, …)`` of a pair.
-
-    Args:
-        gt_name: the GT picture, for the message.
-        gt: its size.
-        lq_name: the LQ picture.
-        lq: its size.
-        scale: GT is so many times LQ.
-        exactly: otherwise GT may have ``scale − 1`` pixels more.
-
-    Raises:
-        PictureError: they do not match.
-    """
-    over = [g - q * scale for g, q in zip(gt[:2], lq[:2], strict=True)]
-    if not all(0 <= each <= (0 if exactly else scale - 1) for each in over):
-        raise PictureError(
-            f"{lq_name}: {lq[0]}×{lq[1]} pixels do not match the {gt[0]}×{gt[1]} of {gt_name} "
-            f"at scale {scale}"
-        )
-
-
-def _listing(folder: Path, listings: dict[Path, dict[str, str]]) -> dict[str, str]:
-    """Names in a folder, under their names with the extension in lower case; read once."""
-    if folder not in listings:
-        try:
-            names = os.listdir(folder)
-        except OSError as error:
-            raise PictureError(f"{folder}: not a readable folder: {error.strerror}") from error
-        parts = [os.path.splitext(name) for name in names]
-        listings[folder] = {stem + extension.lower(): stem + extension for stem, extension in parts}
-    return listings[folder]
-
-
-def names_of_meta_info(path: str) -> list[str]:
-    """Names of the GT pictures in a meta info file: the first word of each line."""
-    try:
-        lines = Path(path).expanduser().read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise PictureError(f"{path}: not a readable meta info file: {error.strerror}") from error
-    # "0001.png (480,480,3) 1": names may hold brackets of their own
-    names = [_SHAPE.sub("", line).strip() for line in lines if line.strip()]
-    if not names:
-        raise PictureError(f"{path}: the meta info file is empty")
-    return names
-
-
-def _keys_of_lmdb(folder: str) -> list[str]:
-    """Keys of an LMDB as BasicSR writes it: names in ``meta_info.txt`` without extension."""
-    if not folder.rstrip("/").endswith(".lmdb"):
-        raise PictureError(f"{folder}: the folder of an LMDB ends in .lmdb")
-    names = names_of_meta_info(os.path.join(folder, "meta_info.txt"))
-    return sorted(os.path.splitext(name)[0] for name in names)

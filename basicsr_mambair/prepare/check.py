@@ -8,17 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from basicsr_mambair.data.paired_image_dataset import (
-    adds_noise,
-    check_pair_size,
-    find_partner,
-    names_of_meta_info,
-)
+from basicsr_mambair.data.paired_image_dataset import adds_noise
 from basicsr_mambair.data.samples import as_list
 from basicsr_mambair.options import load_any_options
 from basicsr_mambair.prepare.jobs import map_in_parallel
 from mambair.imaging.errors import PictureError
 from mambair.imaging.listing import list_pictures
+from mambair.imaging.pairs import check_pair_size, find_partner, read_meta_info
 from mambair.imaging.reading import decode_picture, picture_size
 
 # Pictures of the sets as the papers use them.
@@ -147,7 +143,7 @@ def _find_pairs(
 def _gt_pictures(section: Mapping[str, Any], root: str) -> list[Path]:
     meta_info = section.get("meta_info_file")
     if meta_info:
-        return [Path(root) / name for name in names_of_meta_info(meta_info)]
+        return [Path(root) / name for name in read_meta_info(meta_info)]
     return list_pictures(
         root, as_list(section.get("include", "*")), as_list(section.get("exclude"))
     )

@@ -1,0 +1,99 @@
+"""Pairs of LQ and GT pictures: partners by name, sizes that fit, lists of names."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from mambair.imaging.errors import PictureError
+from mambair.imaging.listing import EXTENSIONS
+
+_SHAPE = re.compile(r" \(\d+, *\d+, *\d+\).*$")
+
+
+def find_partner(
+    gt_path: Path, gt_root: str, lq_root: str, template: str, listings: dict[Path, dict[str, str]]
+) -> Path:
+    """The LQ picture of a GT picture: same place, templated name, any usual extension.
+
+    Args:
+        gt_path: the GT picture.
+        gt_root: its data root.
+        lq_root: data root of the LQ pictures.
+        template: ``filename_tmpl``.
+        listings: what was read of folders so far; shared between calls.
+
+    Raises:
+        PictureError: there is none.
+    """
+    inside = gt_path.parent.relative_to(gt_root) if gt_path.is_relative_to(gt_root) else Path()
+    folder = Path(lq_root) / inside
+    names = list_names(folder, listings)
+    stem = template.format(gt_path.stem)
+    for extension in (gt_path.suffix.lower(), *EXTENSIONS):
+        if f"{stem}{extension}" in names:
+            return folder / names[f"{stem}{extension}"]
+    raise PictureError(f"{gt_path}: has no partner {folder / stem}.* (dataroot_lq)")
+
+
+def check_pair_size(
+    gt_name: str,
+    gt: tuple[int, ...],
+    lq_name: str,
+    lq: tuple[int, ...],
+    scale: int,
+    exactly: bool,
+) -> None:
+    """Compares the sizes ``(H, W, …)`` of a pair.
+
+    Args:
+        gt_name: the GT picture, for the message.
+        gt: its size.
+        lq_name: the LQ picture.
+        lq: its size.
+        scale: GT is so many times LQ.
+        exactly: otherwise GT may have ``scale − 1`` pixels more.
+
+    Raises:
+        PictureError: they do not match.
+    """
+    over = [g - q * scale for g, q in zip(gt[:2], lq[:2], strict=True)]
+    if not all(0 <= each <= (0 if exactly else scale - 1) for each in over):
+        raise PictureError(
+            f"{lq_name}: {lq[0]}×{lq[1]} pixels do not match the {gt[0]}×{gt[1]} of {gt_name} "
+            f"at scale {scale}"
+        )
+
+
+def list_names(folder: Path, listings: dict[Path, dict[str, str]]) -> dict[str, str]:
+    """Names in a folder by the same names with a lower-case extension; each folder is read once."""
+    if folder not in listings:
+        try:
+            names = os.listdir(folder)
+        except OSError as error:
+            raise PictureError(f"{folder}: not a readable folder: {error.strerror}") from error
+        parts = [os.path.splitext(name) for name in names]
+        listings[folder] = {stem + extension.lower(): stem + extension for stem, extension in parts}
+    return listings[folder]
+
+
+def read_meta_info(path: str) -> list[str]:
+    """Names of the GT pictures in a meta info file: the first word of each line."""
+    try:
+        lines = Path(path).expanduser().read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise PictureError(f"{path}: not a readable meta info file: {error.strerror}") from error
+    # "0001.png (480,480,3) 1": names may hold brackets of their own
+    names = [_SHAPE.sub("", line).strip() for line in lines if line.strip()]
+    if not names:
+        raise PictureError(f"{path}: the meta info file is empty")
+    return names
+
+
+def keys_of_lmdb(folder: str) -> list[str]:
+    """Keys of an LMDB as BasicSR writes it: names in ``meta_info.txt`` without extension."""
+    if not folder.rstrip("/").endswith(".lmdb"):
+        raise PictureError(f"{folder}: the folder of an LMDB ends in .lmdb")
+    names = read_meta_info(os.path.join(folder, "meta_info.txt"))
+    return sorted(os.path.splitext(name)[0] for name in names)
