@@ -21,19 +21,24 @@ _folder = click.Path(file_okay=False, path_type=Path)
 def prepare() -> None:
     """Make data sets from folders of pictures, and check them.
 
-    Every command runs on all cores, leaves what is already there, and, stopped half-way, goes on
-    where it was when it is given again.
+    Every command uses all cores and skips pictures whose results are up to date, so a command that
+    was stopped continues when it is given again.
     """
 
 
 @prepare.command()
 @_source
-@click.option("--scale", type=int, required=True, help="Shrink by this factor.")
+@click.option("--scale", type=int, required=True, help="Factor by which the sides shrink.")
 @click.option(
-    "-o", "--output", type=_folder, help="Default: datasets/NAME/LR_bicubic/XSCALE, NAME of FOLDER."
+    "-o",
+    "--output",
+    type=_folder,
+    help="Folder for the results.  [default: datasets/NAME/LR_bicubic/XSCALE, NAME that of FOLDER]",
 )
 @click.option(
-    "--hr-output", type=_folder, help="Also write the pictures cut to multiples of the scale here."
+    "--hr-output",
+    type=_folder,
+    help="Folder for the source pictures, cut to multiples of the scale.  [default: not written]",
 )
 @_workers
 def lr(
@@ -41,14 +46,14 @@ def lr(
 ) -> None:
     """Shrink bicubically, bit-exact with MATLAB's imresize.
 
-    Sides that are no multiples of the scale are first cut at the right and bottom.
+    Sides that are not multiples of the scale are first cut at the right and bottom.
 
     \b
     basicsr prepare lr datasets/DIV2K/HR --scale 2
     """
     from basicsr_mambair.prepare import make_lr
 
-    _tell(make_lr(source, scale, output, hr_output, workers))
+    _print_outcome(make_lr(source, scale, output, hr_output, workers))
 
 
 @prepare.command()
@@ -59,22 +64,26 @@ def lr(
     "qualities",
     type=int,
     multiple=True,
-    help="Of JPEG, 1 to 100; may be repeated.  [default: 10, 20, 30 and 40]",
+    help="JPEG quality, 1 to 100; may be repeated.  [default: 10, 20, 30 and 40]",
 )
 @click.option(
-    "--gray/--color", default=True, show_default=True, help="Gray, as in the papers, or colour."
+    "--gray/--color",
+    default=True,
+    show_default=True,
+    help="Convert to gray first, as in the papers, or keep the colors.",
 )
 @click.option(
     "-o",
     "--output",
     type=_folder,
-    help="Default: datasets/NAME/JPEG_QUALITY (JPEG_color_QUALITY), NAME of FOLDER.",
+    help="Folder for the results.  [default: datasets/NAME/JPEG_QUALITY (JPEG_color_QUALITY), NAME "
+    "that of FOLDER]",
 )
 @_workers
 def jpeg(
     source: str, qualities: tuple[int, ...], gray: bool, output: Path | None, workers: int | None
 ) -> None:
-    """Compress by JPEG.
+    """Compress pictures as JPEG.
 
     \b
     basicsr prepare jpeg datasets/Classic5
@@ -85,7 +94,7 @@ def jpeg(
     if output is not None and len(qualities) != 1:
         raise click.UsageError("--output goes with a single --quality")
     for quality in qualities or (10, 20, 30, 40):
-        _tell(make_jpeg(source, quality, gray, output, workers))
+        _print_outcome(make_jpeg(source, quality, gray, output, workers))
 
 
 @prepare.command()
@@ -97,15 +106,15 @@ def jpeg(
     "--threshold",
     default=0,
     show_default=True,
-    help="Pixels left at a border that get no square of their own.",
+    help="Remaining pixels at a border that do not get a square of their own.",
 )
 @_workers
 def crops(
     source: str, output: Path, size: int, step: int, threshold: int, workers: int | None
 ) -> None:
-    """Cut into overlapping squares: training reads them faster than whole pictures.
+    """Cut pictures into overlapping squares, which training reads faster than whole pictures.
 
-    For low-resolution pictures divide --size, --step and --threshold by the scale.
+    For low-resolution pictures, divide --size, --step and --threshold by the scale.
 
     \b
     basicsr prepare crops datasets/DIV2K/HR -o datasets/DIV2K/HR_sub
@@ -113,12 +122,18 @@ def crops(
     """
     from basicsr_mambair.prepare import make_crops
 
-    _tell(make_crops(source, output, size, step, threshold, workers))
+    _print_outcome(make_crops(source, output, size, step, threshold, workers))
 
 
 @prepare.command()
 @_source
-@click.option("-o", "--output", type=_folder, required=True, help="Folder, NAME.lmdb.")
+@click.option(
+    "-o",
+    "--output",
+    type=_folder,
+    required=True,
+    help="Folder for the database; its name ends in .lmdb.",
+)
 @_workers
 def lmdb(source: str, output: Path, workers: int | None) -> None:
     """Write pictures into an LMDB that BasicSR's datasets read (io_backend: lmdb).
@@ -128,19 +143,19 @@ def lmdb(source: str, output: Path, workers: int | None) -> None:
     """
     from basicsr_mambair.prepare import make_lmdb
 
-    _tell(make_lmdb(source, output, workers))
+    _print_outcome(make_lmdb(source, output, workers))
 
 
 @prepare.command()
 @click.option(
     "-opt", "--opt", "path", required=True, metavar="FILE", help="A train or test option file."
 )
-@click.option("--decode", is_flag=True, help="Read every picture whole, to find damaged ones.")
+@click.option("--decode", is_flag=True, help="Decode every picture, to find damaged ones.")
 @_workers
 def check(path: str, decode: bool, workers: int | None) -> None:
-    """Compare the data with what an option file wants: folders, counts, pairs, sizes.
+    """Check the data of an option file: folders, counts, pairs, sizes.
 
-    Exit status 1: something is missing or does not fit.
+    The exit status is 1 if something is missing or does not fit.
 
     \b
     basicsr prepare check -opt options/test/mambairv2_light_x2.yml
@@ -151,7 +166,7 @@ def check(path: str, decode: bool, workers: int | None) -> None:
     broken = False
     for report in check_option_file(path, decode, workers):
         click.secho(report.name, bold=True)
-        click.echo(f"  {report.pictures} pictures, {report.pairs} fit")
+        click.echo(f"  {report.pictures} pictures, {report.pairs} usable")
         for note in report.notes:
             click.secho(f"  note: {note}", fg="yellow")
         for problem in report.problems[:shown]:
@@ -163,10 +178,10 @@ def check(path: str, decode: bool, workers: int | None) -> None:
         raise SystemExit(1)
 
 
-def _tell(outcome: Outcome) -> None:
+def _print_outcome(outcome: Outcome) -> None:
     for failure in outcome.failures:
         click.secho(failure, fg="red", err=True)
-    kept = f", {outcome.kept} were there already" if outcome.kept else ""
+    kept = f", {outcome.kept} existed already" if outcome.kept else ""
     click.echo(f"{outcome.output}: {outcome.made} pictures done{kept}")
     if outcome.failures:
         raise SystemExit(1)

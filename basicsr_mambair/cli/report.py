@@ -27,11 +27,14 @@ _OUTPUT = Path("results/report")
 @click.option(
     "--routing",
     type=click.Choice(["sampled", "seeded", "argmax"]),
-    help="How tokens choose their prompt: sampled as published, seeded, or without noise.  "
+    help="Choose prompts with sampled noise as published, with seeded noise, or without noise.  "
     "[default: as the option file says]",
 )
 @click.option(
-    "--tile", metavar="authors|none|SIZE", help="[default: as the option file says, or authors]"
+    "--tile",
+    metavar="authors|none|SIZE",
+    help="Cut pictures as the authors do, not at all, or into blended tiles of SIZE pixels.  "
+    "[default: as the option file says]",
 )
 @click.option(
     "--self-ensemble", is_flag=True, help='Average over the eight orientations (the "+" rows).'
@@ -41,12 +44,12 @@ _OUTPUT = Path("results/report")
     "chosen",
     multiple=True,
     metavar="DATASET/PICTURE",
-    help="Show this picture; may be repeated.  [default: those that gained most]",
+    help="Show crops of this picture; may be repeated.  [default: those whose figures rose most]",
 )
 @click.option(
     "--markdown",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Also write the Markdown here, with its plots beside it.",
+    help="Write the Markdown to this file too, with its plots beside it.",
 )
 def report(
     folders: tuple[Path, ...],
@@ -58,11 +61,11 @@ def report(
     chosen: tuple[str, ...],
     markdown: Path | None,
 ) -> None:
-    """Measure test option files and set the figures beside the published ones.
+    """Measure test option files and compare the figures with published ones.
 
-    Writes report.html, report.md, report.tex, images.csv and plots. RESULTS are folders of
-    measurements that `report` made before (results/measurements/NAME). A stopped measurement goes
-    on with the next picture when the same command is given again.
+    Writes report.html, report.md, report.tex, images.csv and plots. RESULTS are folders of earlier
+    measurements (results/measurements/NAME). A measurement that was stopped continues with the next
+    picture when the same command is given again.
 
     \b
     basicsr report -opt options/test/mambairv2_light_x2.yml
@@ -74,7 +77,7 @@ def report(
     from mambair.inference.tiles import TileError, parse_tile
 
     if not paths and not folders:
-        raise click.UsageError("nothing to report: give -opt FILE or folders of results")
+        raise click.UsageError("nothing to report: give -opt FILE or folders of measurements")
     if tile is not None:
         try:
             parse_tile(tile)
@@ -89,7 +92,7 @@ def report(
     try:
         measurements += [measure(path, variant) for path in paths]
     except KeyboardInterrupt:
-        raise click.ClickException("interrupted; the same command goes on from here") from None
+        raise click.ClickException("interrupted; the same command continues from here") from None
     command = _command(
         paths,
         folders,
@@ -107,7 +110,7 @@ def report(
 
 
 def _check_names(names: list[str]) -> None:
-    """Two measurements of one name would overwrite each other."""
+    """Refuses two measurements of one name, which would overwrite each other."""
     for name in names:
         if names.count(name) > 1:
             raise click.UsageError(f"two of the option files have the name {name!r}")
@@ -122,7 +125,7 @@ def _command(
     chosen: tuple[str, ...],
     markdown: Path | None,
 ) -> str:
-    """The command line that gives this report, an argument a line."""
+    """The command line that reproduces this report, one argument a line."""
     arguments: list[tuple[str, ...]] = [("-opt", path) for path in paths]
     arguments += [(option, value) for option, value in values.items() if value is not None]
     arguments += [("--self-ensemble",)] if self_ensemble else []
@@ -134,7 +137,7 @@ def _command(
 
 
 def _copy_markdown(files: list[Path], target: Path) -> list[Path]:
-    """The Markdown under another name; its plots keep theirs, after the name of the file."""
+    """Copies the Markdown and its plots; the plots get the name of the copy as a prefix."""
     from mambair.imaging.writing import write_bytes
 
     text = next(file for file in files if file.suffix == ".md").read_text(encoding="utf-8")

@@ -1,6 +1,6 @@
 """From folders of pictures to data sets: low resolution, compression, crops, LMDB, and checks.
 
-None of it needs BasicSR but :mod:`~basicsr_mambair.prepare.check`, which reads data as the datasets do.
+Only :mod:`~basicsr_mambair.prepare.check` needs BasicSR: it reads data as the datasets do.
 """
 
 from basicsr_mambair.prepare.crops import make_crops

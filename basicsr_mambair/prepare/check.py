@@ -1,4 +1,4 @@
-"""What an option file wants of its data, beside what is there."""
+"""Compares the data that an option file needs with the files that exist."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mambair.imaging.listing import list_pictures
 from mambair.imaging.pairs import check_pair_size, find_partner, read_meta_info
 from mambair.imaging.reading import decode_picture, picture_size
 
-# Pictures of the sets as the papers use them.
+# Number of pictures in each set as the papers use it.
 USUAL_COUNTS = {
     "Set5": 5,
     "Set12": 12,
@@ -40,13 +40,14 @@ USUAL_COUNTS = {
 
 @dataclass
 class DatasetReport:
-    """What was found of a dataset section.
+    """The findings about a dataset section.
 
     Attributes:
         name: key and name of the section.
-        pairs: GT pictures, and those with an LQ partner that fits (or is made from them).
-        notes: what is unusual but works.
-        problems: what training or testing would stop at.
+        pictures: number of GT pictures.
+        pairs: number of GT pictures with a matching LQ partner, or whose LQ is computed.
+        notes: findings that are unusual but harmless.
+        problems: findings that would stop training or testing.
     """
 
     name: str
@@ -59,18 +60,18 @@ class DatasetReport:
 def check_option_file(
     path: str | os.PathLike[str], decode: bool = False, workers: int | None = None
 ) -> list[DatasetReport]:
-    """Looks for every picture that an option file asks for.
+    """Looks for every picture that an option file needs.
 
     Args:
         path: a train or test option file.
-        decode: read every picture whole instead of its header, to find damaged ones.
+        decode: decode every picture instead of reading its header, to find damaged ones.
         workers: threads; all cores by default.
 
     Returns:
-        One report a dataset section; nothing is written.
+        One report for each dataset section; nothing is written.
 
     Raises:
-        OptionError: the file is wrong in itself.
+        OptionError: the option file is invalid.
     """
     options = load_any_options(path)
     reports = []
@@ -105,7 +106,9 @@ def _check_section(
             check_pair_size(str(gt), sizes[0], str(lq), sizes[1], section["scale"], exactly)
         least = section.get("gt_size")
         if section["phase"] == "train" and least and min(sizes[0][:2]) < least:
-            raise PictureError(f"{gt}: is smaller than the crop of {least} pixels (gt_size)")
+            raise PictureError(
+                f"{gt}: is smaller than the training crop of {least} pixels (gt_size)"
+            )
 
     for result in map_in_parallel(look_at, pairs, report.name, workers):
         if result.error is None:
@@ -117,7 +120,7 @@ def _check_section(
 def _find_pairs(
     section: Mapping[str, Any], report: DatasetReport
 ) -> list[tuple[Path, Path | None]]:
-    """What the dataset would read; notes and problems go to the report."""
+    """The pairs that the dataset would read; adds notes and problems to the report."""
     template = section.get("filename_tmpl", "{}")
     # The denoising tasks make LQ themselves, whatever else the section names.
     lq_roots = [] if adds_noise(section) else as_list(section.get("dataroot_lq"))
@@ -134,7 +137,7 @@ def _find_pairs(
         if lq_root is None:
             pairs += [(gt, None) for gt in paths]
         elif not Path(lq_root).expanduser().is_dir():
-            report.problems.append(f"{lq_root}: there is no such folder")
+            report.problems.append(f"{lq_root}: the folder does not exist")
         else:
             pairs += _pair_up(paths, str(root), str(lq_root), template, report)
     return pairs
@@ -163,7 +166,8 @@ def _pair_up(
     left_over = [path for path in list_pictures(lq_root) if path.name not in partners]
     if left_over:
         report.notes.append(
-            f"{lq_root}: {len(left_over)} pictures belong to no GT, {left_over[0].name} for example"
+            f"{lq_root}: {len(left_over)} pictures have no GT partner, "
+            f"for example {left_over[0].name}"
         )
     return pairs
 
@@ -180,7 +184,7 @@ def _size(path: Path, decode: bool) -> tuple[int, ...]:
 def _compare_count(
     root: str, count: int, section: Mapping[str, Any], report: DatasetReport
 ) -> None:
-    """Notes a number of pictures other than the papers'."""
+    """Adds a note if the papers use another number of pictures."""
     if section.get("include") or section.get("meta_info_file"):
         return
     usual = next((USUAL_COUNTS[part] for part in Path(root).parts if part in USUAL_COUNTS), None)
@@ -189,7 +193,7 @@ def _compare_count(
 
 
 def _check_lmdb(section: Mapping[str, Any], report: DatasetReport, workers: int | None) -> None:
-    """Reads every pair, as the dataset of the section does: an LMDB has no headers to look at."""
+    """Reads every pair as the dataset does: the sizes in an LMDB are known only by decoding."""
     from basicsr.data import build_dataset
 
     try:

@@ -1,4 +1,4 @@
-"""Sub-images of large pictures: a training crop is read without decoding the rest."""
+"""Cuts large pictures into squares, so that training need not decode whole pictures."""
 
 from __future__ import annotations
 
@@ -33,26 +33,27 @@ def make_crops(
 ) -> Outcome:
     """Cuts every picture into squares, as BasicSR's ``extract_subimages.py`` does.
 
-    Squares begin every ``step`` pixels; where more than ``threshold`` pixels are left at the right
-    or bottom, one more ends at the border. A side shorter than ``size`` stays whole. The squares of
-    ``0001x2.png`` are ``0001_s001x2.png``, …, so that pairs keep their ``filename_tmpl``. For
-    low-resolution pictures divide all three numbers by the scale.
+    Squares begin every ``step`` pixels; if more than ``threshold`` pixels are left at the right or
+    bottom, one more square ends at the border. A side shorter than ``size`` is not cut. The squares
+    of ``0001x2.png`` are ``0001_s001x2.png``, …, so that pairs keep their ``filename_tmpl``. For
+    low-resolution pictures, divide all three numbers by the scale.
 
     Args:
         source: folder of pictures.
         output: folder for the squares, PNG.
         size: side of a square, in pixels.
         step: distance between squares, in pixels.
-        threshold: pixels at a border that need no square of their own.
+        threshold: remaining pixels at a border that do not get a square of their own.
         workers: threads; all cores by default.
 
     Raises:
         PictureError: there is no such folder, or no picture in it.
-        PrepareError: a number makes no sense, or see :func:`run_jobs`.
+        PrepareError: a number is out of range; or see :func:`run_jobs`.
     """
     if size < 1 or step < 1 or threshold < 0:
         raise PrepareError(
-            f"size and step must be 1 at least and threshold 0, got {size}, {step}, {threshold}"
+            f"size and step must be at least 1 and threshold at least 0, got {size}, {step}, "
+            f"{threshold}"
         )
     folder = Path(output)
     pictures = list_pictures(source)
@@ -89,7 +90,7 @@ def _targets(path: Path, folder: Path, count: int) -> list[Path]:
 
 
 def _starts(length: int, size: int, step: int, threshold: int) -> list[int]:
-    """Where squares begin along a side."""
+    """Positions along a side where squares begin."""
     if length <= size:
         return [0]
     starts = list(range(0, length - size + 1, step))

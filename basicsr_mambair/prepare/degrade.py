@@ -1,4 +1,4 @@
-"""Low-quality versions of a folder of pictures, as files."""
+"""Writes low-quality versions of a folder of pictures."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def make_lr(
 ) -> Outcome:
     """Shrinks every picture bicubically, bit-exact with MATLAB's ``imresize`` on 8 bits.
 
-    A side that is no multiple of the scale is first cut at the right or bottom ("modcrop").
+    A side that is not a multiple of the scale is first cut at the right or bottom ("modcrop").
 
     Args:
-        source: folder of HQ pictures; ``pkg://package/folder`` is one of a package.
-        scale: whole number from 2 on.
+        source: folder of HQ pictures; ``pkg://package/folder`` is a folder of a package.
+        scale: integer, at least 2.
         output: folder for ``NAMExSCALE.png``; default ``datasets/DATASET/LR_bicubic/XSCALE``.
-        hr_output: also write the cut HQ pictures here, ``NAME.png``.
+        hr_output: folder for the cut HQ pictures, ``NAME.png``; by default they are not written.
         workers: threads; all cores by default.
 
     Raises:
@@ -47,7 +47,7 @@ def make_lr(
         PrepareError: see :func:`run_jobs`.
     """
     if scale < 2:
-        raise PrepareError(f"scale: must be a whole number from 2 on, got {scale}")
+        raise PrepareError(f"scale: must be an integer of at least 2, got {scale}")
     pictures = list_pictures(source)
     origin = pictures[0].parent
     folder = Path(output or Path("datasets", data_set_name(origin), "LR_bicubic", f"X{scale}"))
@@ -80,12 +80,12 @@ def make_jpeg(
     output: str | os.PathLike[str] | None = None,
     workers: int | None = None,
 ) -> Outcome:
-    """Compresses every picture by JPEG (libjpeg through OpenCV; colour at 4:2:0).
+    """Compresses every picture by JPEG (libjpeg through OpenCV; color at 4:2:0).
 
     Args:
-        source: folder of HQ pictures; ``pkg://package/folder`` is one of a package.
+        source: folder of HQ pictures; ``pkg://package/folder`` is a folder of a package.
         quality: 1 to 100.
-        gray: compress the luma as OpenCV reads it, as JPEG tables of the papers do; else colour.
+        gray: convert to gray first, as the papers' JPEG tables do; otherwise compress in color.
         output: folder for ``NAME.jpg``; default ``datasets/DATASET/JPEG_QUALITY``, or
             ``JPEG_color_QUALITY``.
         workers: threads; all cores by default.

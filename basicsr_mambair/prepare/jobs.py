@@ -1,9 +1,9 @@
-"""Many pictures through one function: in parallel, with a progress bar, and again where it stopped.
+"""Runs one function over many pictures: in parallel, with a progress bar, and resumable.
 
-A file is written under another name first, so one that is there is complete, and it gets the time
-of its source: what has the time of its source is done. A note in the folder says from which source
-and how its files were made; a run with another source or other settings is refused instead of mixed
-in. A lock keeps a second run out while one is at work.
+A file is written under a temporary name first, so a file that exists is complete. It gets the
+modification time of its source: a file with the time of its source is up to date. A note in the
+folder records the source and the settings; a run with another source or other settings is refused
+instead of mixed in. A lock keeps a second run out while one is at work.
 
 Threads, not processes: decoding, resizing and encoding are done by OpenCV and numpy, which release
 the interpreter's lock; nothing is imported or copied again, and Ctrl-C reaches one process.
@@ -35,18 +35,18 @@ R = TypeVar("R")
 
 
 class PrepareError(ValueError):
-    """What was asked for cannot be prepared; the message names the file or argument."""
+    """The data set cannot be made as requested; the message names the file or argument."""
 
 
 @dataclass
 class Outcome:
-    """What a run did.
+    """The result of a run.
 
     Attributes:
         output: the folder that was filled.
-        made: pictures of the source that were worked on.
-        kept: pictures whose results were there already.
-        failures: what went wrong, a line a picture.
+        made: pictures of the source that were processed.
+        kept: pictures whose results existed already.
+        failures: one line for each picture that failed.
     """
 
     output: Path
@@ -63,7 +63,7 @@ class Job:
     targets: tuple[Path, ...]
 
     def is_done(self) -> bool:
-        """Whether every target is there, of the source as it is now."""
+        """Reports whether every target exists and is up to date with the source."""
         try:
             time = self.source.stat().st_mtime_ns
             return all(target.stat().st_mtime_ns == time for target in self.targets)
@@ -71,7 +71,7 @@ class Job:
             return False
 
     def mark_done(self) -> None:
-        """Gives the targets the time of the source."""
+        """Gives the targets the modification time of the source."""
         times = self.source.stat()
         for target in self.targets:
             os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
@@ -79,7 +79,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Output:
-    """A folder and what its files depend on, beside the pictures themselves."""
+    """A folder, its source, and the settings that its files depend on."""
 
     folder: Path
     source: Path
@@ -87,11 +87,11 @@ class Output:
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Holds the folder for one run, and notes in it how its files are made.
+        """Locks the folder for one run, and records in it how its files are made.
 
         Raises:
-            PrepareError: the folder is the source, a file, in use, of another source or of other
-                settings; nothing is written then.
+            PrepareError: the folder is the source, is a file, is in use, or holds results of
+                another source or other settings; nothing is written.
         """
         self.check()
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ class Output:
             lock.release()
 
     def check(self) -> None:
-        """Raises :class:`PrepareError` if the folder cannot be filled; writes nothing."""
+        """Raises :class:`PrepareError` if the folder cannot be used; writes nothing."""
         folder, note = self.folder, self.folder / _NOTE
         if folder.exists() and not folder.is_dir():
             raise PrepareError(f"{folder}: is a file, not a folder")
@@ -120,18 +120,18 @@ class Output:
         except FileNotFoundError:
             return
         except ValueError as error:
-            raise PrepareError(f"{note}: is damaged; remove it to go on: {error}") from error
+            raise PrepareError(f"{note}: is damaged; delete it to continue: {error}") from error
         wanted = self._note()
         if before != wanted:
-            told = ", ".join(f"{k}: {v}" for k, v in before.items() if wanted.get(k) != v)
+            difference = ", ".join(f"{k}: {v}" for k, v in before.items() if wanted.get(k) != v)
             raise PrepareError(
-                f"{folder}: holds results of another source or settings ({told}); "
+                f"{folder}: holds results of another source or settings ({difference}); "
                 "choose another output"
             )
 
     @property
     def is_new(self) -> bool:
-        """Whether no run has filled it so far."""
+        """Reports whether no run has filled the folder yet."""
         return not (self.folder / _NOTE).exists()
 
     def _note(self) -> dict[str, Any]:
@@ -145,13 +145,13 @@ def run_jobs(
     description: str,
     workers: int | None = None,
 ) -> Outcome:
-    """Runs the jobs that are not done.
+    """Runs the jobs whose results are missing or outdated.
 
     Args:
-        function: makes the targets of a job; raises ``PictureError`` for a picture it cannot.
-        jobs: all of them.
+        function: makes the targets of a job; raises ``PictureError`` for a bad picture.
+        jobs: all jobs, finished ones included.
         outputs: the folders of the targets, one or two.
-        description: beside the progress bar.
+        description: shown beside the progress bar.
         workers: threads; all cores by default.
 
     Raises:
@@ -164,7 +164,7 @@ def run_jobs(
     _check_targets(jobs)
     if others:
         if others[0].folder.resolve() == first.folder.resolve():
-            raise PrepareError(f"{first.folder}: is given for two kinds of results")
+            raise PrepareError(f"{first.folder}: was given as the folder of two kinds of results")
         with others[0].claimed():
             return run_jobs(function, jobs, [first], description, workers)
 
@@ -183,7 +183,7 @@ def run_jobs(
 
 
 def describe(error: Exception, path: Path) -> str:
-    """A line about what went wrong with a picture."""
+    """One line that says what went wrong with a picture."""
     if isinstance(error, PictureError):
         return str(error)
     return f"{path}: {type(error).__name__}: {error}"
@@ -191,7 +191,7 @@ def describe(error: Exception, path: Path) -> str:
 
 @dataclass
 class Result(Generic[T, R]):
-    """What became of an item: a value, or an error."""
+    """The value computed for an item, or the error that was raised."""
 
     item: T
     value: R | None
@@ -201,9 +201,9 @@ class Result(Generic[T, R]):
 def map_in_parallel(
     function: Callable[[T], R], items: Sequence[T], description: str, workers: int | None = None
 ) -> Iterator[Result[T, R]]:
-    """Calls the function for every item; yields results as they come.
+    """Calls the function for every item and yields the results as they are finished.
 
-    At most a few results a thread wait to be taken.
+    Each thread runs at most a few items ahead of the consumer.
     """
     workers = workers or os.cpu_count() or 1
     waiting = iter(items)
@@ -227,7 +227,7 @@ def map_in_parallel(
                     bar.update()
                     yield Result(item, value, error)
     except KeyboardInterrupt:
-        tqdm.write("stopped; the same command goes on from here")
+        tqdm.write("stopped; the same command continues from here")
         raise
     finally:
         executor.shutdown(wait=True, cancel_futures=True)

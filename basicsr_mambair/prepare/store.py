@@ -1,4 +1,4 @@
-"""A folder of pictures as an LMDB, in the form that BasicSR's datasets read."""
+"""Writes a folder of pictures as an LMDB in the layout that BasicSR's datasets read."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from mambair.imaging.listing import list_pictures
 from mambair.imaging.reading import read_image
 from mambair.imaging.writing import write_bytes
 
-_LEVEL = 1  # of PNG: larger files that decode fast
+_LEVEL = 1  # PNG compression level: larger files that decode fast
 _FIRST_MAP = 1 << 28  # bytes; the map doubles when it is full
-_BATCH = 64 << 20  # bytes in a transaction: what a killed run loses at most
+_BATCH = 64 << 20  # bytes in a transaction: the most that a killed run loses
 _META = "meta_info.txt"
 _TIMES = ".prepare_times.json"
 
@@ -33,11 +33,11 @@ _TIMES = ".prepare_times.json"
 def make_lmdb(
     source: str | os.PathLike[str], output: str | os.PathLike[str], workers: int | None = None
 ) -> Outcome:
-    """Writes every picture, as PNG, under its name without extension, and ``meta_info.txt``.
+    """Writes every picture as PNG under its name without extension, and ``meta_info.txt``.
 
-    A killed run goes on with the pictures that are missing or have changed; entries whose picture
-    is gone are taken out. ``meta_info.txt`` is written last: a
-    dataset refuses a folder without it.
+    A run that follows a killed one writes only pictures that are missing or have changed; entries
+    whose picture is gone are removed. ``meta_info.txt`` is written last: a dataset refuses a folder
+    without it.
 
     Args:
         source: folder of pictures.
@@ -46,12 +46,12 @@ def make_lmdb(
 
     Raises:
         PictureError: there is no such folder, or no picture in it.
-        PrepareError: the name does not end in ``.lmdb``, two pictures have one key, or the folder
-            holds a database that was made otherwise.
+        PrepareError: the name does not end in ``.lmdb``, two pictures have the same key, or the
+            folder holds the database of another program.
     """
     folder = Path(output)
     if folder.suffix != ".lmdb":
-        raise PrepareError(f"{folder}: the folder of an LMDB must end in .lmdb")
+        raise PrepareError(f"{folder}: the name of an LMDB folder must end in .lmdb")
     pictures: dict[str, Path] = {}
     for path in list_pictures(source):
         if path.stem in pictures:
@@ -106,7 +106,7 @@ def _time(path: Path) -> int:
 
 
 def _read_times(folder: Path) -> dict[str, int]:
-    """Times of the pictures, as they were when their entries were written."""
+    """Modification times that the pictures had when their entries were written."""
     try:
         return dict(json.loads((folder / _TIMES).read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError):
@@ -130,7 +130,7 @@ def _used(database: lmdb.Environment) -> int:
 
 
 def _put(database: lmdb.Environment, batch: list[tuple[bytes, bytes]]) -> None:
-    """Writes entries in one transaction: all or, if the process dies, none."""
+    """Writes entries in one transaction: if the process dies, none is written."""
     while True:
         try:
             with database.begin(write=True) as transaction:
@@ -142,14 +142,14 @@ def _put(database: lmdb.Environment, batch: list[tuple[bytes, bytes]]) -> None:
 
 
 def _remove_others(database: lmdb.Environment, keys: set[str]) -> None:
-    """Takes out what an earlier run wrote and the source no longer has."""
+    """Removes entries of an earlier run whose picture no longer exists."""
     with database.begin(write=True) as transaction:
         for key in keys:
             transaction.delete(key.encode())
 
 
 def _meta_info(database: lmdb.Environment) -> str:
-    """A line an entry: name, (height,width,channels), compression level."""
+    """One line for each entry: name, (height,width,channels), compression level."""
     lines = []
     with database.begin() as transaction:
         for key, content in transaction.cursor():

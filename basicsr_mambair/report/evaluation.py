@@ -1,8 +1,8 @@
 """Measures the network of a test option file, picture by picture.
 
-Every picture's figures are written when they are there (``measurement.jsonl`` in the folder of the
-measurement), so a stopped run goes on with the next picture. A picture whose files have changed
-since is measured again.
+The figures of a picture are written as soon as they are known (``measurement.jsonl`` in the folder
+of the measurement), so a run that was stopped continues with the next picture. A picture whose
+files have changed since is measured again.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ _FOLDER = "measurements"  # under results/; `basicsr test` puts results/NAME asi
 
 @dataclass(frozen=True)
 class Plan:
-    """A measurement that could begin: everything has been checked, nothing was built or written.
+    """A measurement whose inputs have been checked; nothing has been built or written.
 
     Attributes:
         path: the option file.
-        variant: what to do otherwise.
-        name: of the measurement.
+        variant: deviations from the option file.
+        name: name of the measurement.
         pictures: ``DATASET/PICTURE`` of every picture.
     """
 
@@ -61,7 +61,7 @@ def plan(path: str | os.PathLike[str], variant: Variant = AS_IT_SAYS) -> Plan:
     """Checks a test option file, its data and its weights for :func:`measure`.
 
     Raises:
-        OptionError: the file is wrong, or names data or weights that are not there.
+        OptionError: the file is invalid, or names data or weights that do not exist.
         MeasurementError: it names no weights or metrics, or the variant does not fit the network.
     """
     options = load_options(path, is_train=False)
@@ -85,14 +85,14 @@ def measure(path: str | os.PathLike[str], variant: Variant = AS_IT_SAYS) -> Meas
 
     Args:
         path: the option file.
-        variant: what to do otherwise.
+        variant: deviations from the option file.
 
     Returns:
         The measurement; its pictures and figures are in ``results/measurements/NAME/`` under the
         current directory, or under ``path.results_root``.
 
     Raises:
-        OptionError: the file is wrong, or names data or weights that are not there.
+        OptionError: the file is invalid, or names data or weights that do not exist.
         MeasurementError: it names no weights or metrics, or the variant does not fit the network.
     """
     options = load_options(path, is_train=False)
@@ -135,7 +135,7 @@ def _measure_rest(
         for number, (key, (dataset, item)) in enumerate(items.items()):
             if key in done:
                 continue
-            # Of its own for every picture: what is sampled does not depend on what came before.
+            # Seeded for each picture: sampling does not depend on the pictures before it.
             torch.manual_seed(options["manual_seed"] + number)
             sample = torch.utils.data.default_collate([dataset[item.index]])
             result = _measure_one(model, sample, key, item, measurement.folder)
@@ -147,7 +147,7 @@ def _measure_rest(
 
 @dataclass(frozen=True)
 class _Item:
-    """A picture of a data set: where it is, a name of its own, and what its files were."""
+    """A picture of a data set: its index, a unique name, and the state of its files."""
 
     index: int
     name: str
@@ -155,7 +155,7 @@ class _Item:
 
 
 class _Items:
-    """The pictures of a data set in order, under names that stand once."""
+    """The pictures of a data set in order, under unique names."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
@@ -198,17 +198,19 @@ def _build_dataset(section: dict[str, Any]) -> Any:
 
 
 def _check(options: dict[str, Any], path: Path, variant: Variant) -> None:
-    """What could only fail after minutes."""
+    """Checks what would otherwise fail only after minutes."""
     from basicsr.archs import ARCH_REGISTRY
 
     if not options["path"].get("pretrain_network_g"):
-        raise MeasurementError(f"{path}: path.pretrain_network_g: is missing; nothing to measure")
+        raise MeasurementError(
+            f"{path}: path.pretrain_network_g: is missing; there are no weights to measure"
+        )
     if not (options.get("val") or {}).get("metrics"):
-        raise MeasurementError(f"{path}: val.metrics: is missing; nothing to measure by")
+        raise MeasurementError(f"{path}: val.metrics: is missing; there are no metrics to compute")
     section = options["network_g"]
     network = ARCH_REGISTRY.get(section["type"])
     if variant.routing and not hasattr(network, "set_routing"):
-        raise MeasurementError(f"{path}: --routing: {section['type']} routes nothing")
+        raise MeasurementError(f"{path}: --routing: {section['type']} does not route tokens")
     from basicsr_mambair.models import is_own_model
 
     if not is_own_model(options["model_type"]) and (variant.tile or variant.self_ensemble):
@@ -263,7 +265,7 @@ def _plain(section: dict[str, Any]) -> dict[str, Any]:
 def _begin(
     folder: Path, about: dict[str, Any], stamps: dict[tuple[str, str], list[list[int]]]
 ) -> Measurement:
-    """Goes on with a measurement of the same things; one of other things is put aside."""
+    """Continues a measurement of the same inputs; one of other inputs is renamed."""
     path = folder / FILE
     about = json.loads(json.dumps(about))
     measurement = Measurement(folder, about)
@@ -287,7 +289,7 @@ def _begin(
 
 
 def _essence(about: dict[str, Any]) -> dict[str, Any]:
-    """What the figures depend on: not where files lie, nor how many pictures there are."""
+    """Everything that the figures depend on: not the places of files nor the number of pictures."""
     return {k: v for k, v in about.items() if k not in ("option_file", "weights", "counts")}
 
 

@@ -1,4 +1,4 @@
-"""Crops and plots of a report."""
+"""Crops and plots for a report."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from mambair.imaging.resizing import repeat_pixels
 from mambair.imaging.writing import encode_image
 from mambair.inference.files import most_detailed_window
 
-_SIDE = 120  # of a crop, in pixels of the ground truth
+_SIDE = 120  # side of a crop, in pixels of the ground truth
 _ZOOM = 2
-_CHOSEN = 2  # crops a measurement, if none are chosen
+_CHOSEN = 2  # crops for each measurement if the user chooses none
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Crop:
     """The same part of the versions of a picture.
 
     Attributes:
-        title: network, data set and picture.
-        panels: caption and PNG of every version.
+        title: names the network, the data set and the picture.
+        panels: caption and PNG file of every version.
     """
 
     title: str
@@ -41,7 +41,11 @@ class Crop:
 
 
 def make_crops(measurement: Measurement, chosen: list[str]) -> list[Crop]:
-    """Crops of the chosen pictures, ``DATASET/PICTURE``; by default of those that gained most.
+    """Cuts crops from the chosen pictures, by default from those whose figures rose most.
+
+    Args:
+        measurement: a finished measurement.
+        chosen: pictures, ``DATASET/PICTURE``.
 
     Raises:
         MeasurementError: a picture's file is gone.
@@ -61,7 +65,7 @@ def check_chosen(known: Iterable[str], chosen: Sequence[str]) -> None:
     for name in chosen:
         if name not in known:
             raise MeasurementError(
-                f"--crop: there is no picture {name!r}; there are {', '.join(known[:6])}, …"
+                f"--crop: there is no picture {name!r}; the pictures are {', '.join(known[:6])}, …"
             )
 
 
@@ -148,11 +152,12 @@ def plot_parameters(table: Table) -> bytes | None:
 
 
 def _label(axes: Any, points: list[tuple[int, float, str, str]]) -> None:
-    """Writes names beside points, each at the first place where it covers nothing."""
+    """Writes names beside the points, each at the first position where nothing is covered."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(axes.figure)
-    canvas.draw()  # places are known from here on
+    canvas.draw()  # type: ignore[no-untyped-call]  # fixes the positions
+    renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]
     taken = []
     for parameters, psnr, _, _ in points:
         x, y = axes.transData.transform((parameters, psnr))
@@ -164,7 +169,7 @@ def _label(axes: Any, points: list[tuple[int, float, str, str]]) -> None:
                 textcoords="offset points", ha="left" if right else "right",
                 fontweight="bold" if kind == "measured" else "normal",
             )  # fmt: skip
-            box = label.get_window_extent(canvas.get_renderer()).extents
+            box = label.get_window_extent(renderer).extents
             covers = any(
                 box[0] < x1 and x0 < box[2] and box[1] < y1 and y0 < box[3]
                 for x0, y0, x1, y1 in taken

@@ -1,7 +1,7 @@
-"""Published figures: ``published.csv``, one figure a line, and where they stand, ``sources.csv``.
+"""Published figures (``published.csv``, one a line) and their sources (``sources.csv``).
 
-Transcribed from the tables of the papers of MambaIR and MambaIRv2. Of a figure that both print,
-that of the newer is kept, but for MambaIR on colour noise, where its own paper and its weights
+They are transcribed from the tables of the MambaIR and MambaIRv2 papers. Where both print a figure,
+the newer paper's is kept, except for MambaIR on color noise, where its own paper and its weights
 agree. The light table of the MambaIR paper is left out: its authors replaced it.
 """
 
@@ -12,7 +12,7 @@ import importlib.resources
 from dataclasses import dataclass
 from functools import cache
 
-# What data sets are called in the papers.
+# Names of data sets in the papers.
 _ALIASES = {"B100": "BSDS100", "BSD100": "BSDS100"}
 
 
@@ -22,12 +22,12 @@ class Figure:
 
     Attributes:
         task: ``sr``, ``jpeg`` or ``denoising_color``.
-        table: which of the task's tables: ``light``, ``classic``, ``gray``, ``color``.
-        setting: scale, JPEG quality, or σ in grey levels.
-        parameters: as printed, rounded; ``None`` if not printed.
-        macs: the same, for an output of 1280×720.
+        table: one of the task's tables: ``light``, ``classic``, ``gray``, ``color``.
+        setting: scale, JPEG quality, or σ in gray levels (of 255).
+        parameters: parameters as printed, rounded; ``None`` if not printed.
+        macs: multiply–accumulates for an output of 1280×720, likewise.
         source: key into :func:`sources`.
-        note: what is odd about it.
+        note: anything unusual about the figure.
     """
 
     task: str
@@ -45,7 +45,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Source:
-    """Where figures stand, and how they were measured."""
+    """The publication of figures, and the protocol they were measured by."""
 
     citation: str
     protocol: str
@@ -53,7 +53,7 @@ class Source:
 
 @cache
 def figures() -> tuple[Figure, ...]:
-    """Every published figure that the package knows."""
+    """Returns every published figure in the package."""
     return tuple(
         Figure(
             line["task"],
@@ -74,19 +74,20 @@ def figures() -> tuple[Figure, ...]:
 
 @cache
 def sources() -> dict[str, Source]:
-    """Sources by their key."""
+    """Returns the sources by key."""
     return {
         line["source"]: Source(line["citation"], line["protocol"]) for line in _lines("sources.csv")
     }
 
 
 def figures_for(task: str, setting: int, method: str | None) -> list[Figure]:
-    """The figures of the published table that a measurement stands beside.
+    """Returns the published table that a measurement is compared with.
 
     Args:
-        task: of the measurement.
+        task: task of the measurement.
         setting: scale, quality or σ.
-        method: the row that it reproduces; it decides between a task's tables. Otherwise the first.
+        method: the row that the measurement reproduces, which decides between the tables of a task;
+            ``None``: the first table.
     """
     matching = [each for each in figures() if (each.task, each.setting) == (task, setting)]
     tables = [each.table for each in matching if method in (None, each.method)]
@@ -96,7 +97,7 @@ def figures_for(task: str, setting: int, method: str | None) -> list[Figure]:
 
 
 def published_name(dataset: str) -> str:
-    """What the papers call a data set."""
+    """Returns the papers' name of a data set."""
     return _ALIASES.get(dataset, dataset)
 
 

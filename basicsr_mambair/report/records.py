@@ -1,7 +1,7 @@
-"""A measurement of a test option file: figures of every picture, and how they are kept.
+"""Records of a measurement: the figures of every picture of a test option file, on disk.
 
-``measurement.jsonl`` holds a line about the measurement and one a picture; ``evaluation.py`` makes
-it.
+``measurement.jsonl`` holds one line about the measurement and one line for each picture;
+``evaluation.py`` writes it.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _ROUTINGS = {
 
 
 class MeasurementError(RuntimeError):
-    """A measurement cannot be made or read; the message names the file and the key."""
+    """A measurement cannot be run or read; the message names the file and the key."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What is measured otherwise than the option file says; ``None``: as it says.
+    """Deviations from the option file in a measurement; ``None`` keeps what the file says.
 
     Attributes:
         routing: ``sampled`` (as published, from PyTorch's generator), ``seeded`` or ``argmax``.
         tile: as ``val.tile``.
-        self_ensemble: average over the eight orientations.
+        self_ensemble: whether to average over the eight orientations.
     """
 
     routing: Routing | None = None
@@ -45,7 +45,7 @@ class Variant:
 
     @property
     def overrides(self) -> list[str]:
-        """As of ``--force_yml``."""
+        """The deviations as entries of ``--force_yml``."""
         changes = list(_ROUTINGS[self.routing]) if self.routing else []
         if self.tile is not None:
             changes.append(f"val:tile={self.tile}")
@@ -55,7 +55,7 @@ class Variant:
 
     @property
     def suffix(self) -> str:
-        """For the name of the results."""
+        """The part of the results' name that tells variants apart."""
         parts = [self.routing, f"tile-{self.tile}" if self.tile is not None else None]
         parts.append("ensemble" if self.self_ensemble else None)
         return "".join(f"_{part}" for part in parts if part)
@@ -66,11 +66,12 @@ class PictureResult:
     """Figures of one picture.
 
     Attributes:
-        metrics: of the network's result, under the names of ``val.metrics``.
-        baseline: of bicubic interpolation; at scale 1, of the input.
-        seconds: of the network, tiles included.
-        files: ``gt``, ``input``, ``baseline`` and ``result``, PNG, in the measurement's folder.
-        stamp: times and sizes of the files it was read from.
+        metrics: figures of the network's result, under the names of ``val.metrics``.
+        baseline: figures of bicubic interpolation; at scale 1, of the input.
+        seconds: time that the network took, tiles included.
+        files: the PNG files ``gt``, ``input``, ``baseline`` and ``result`` in the measurement's
+            folder.
+        stamp: modification times and sizes of the files that the picture was read from.
     """
 
     dataset: str
@@ -86,12 +87,12 @@ class PictureResult:
 
 @dataclass
 class Measurement:
-    """What was measured of an option file.
+    """All figures of an option file.
 
     Attributes:
-        folder: where it is kept.
+        folder: folder that holds the records.
         about: name, option file, published row, scale, network, variant, device, versions, and
-            ``counts``: how many pictures every data set has.
+            ``counts``: the number of pictures of every data set.
         pictures: in the order of the data sets.
     """
 
@@ -101,7 +102,7 @@ class Measurement:
 
     @property
     def datasets(self) -> list[str]:
-        """Names, in order."""
+        """Names of the data sets, in order."""
         return list(dict.fromkeys(each.dataset for each in self.pictures))
 
     def of(self, dataset: str) -> list[PictureResult]:
@@ -118,12 +119,12 @@ class Measurement:
 
     @property
     def missing(self) -> int:
-        """Pictures that were not measured yet."""
+        """Number of pictures that have not been measured yet."""
         return int(sum(self.about["counts"].values())) - len(self.pictures)
 
     @property
     def seconds(self) -> float:
-        """Mean time of a picture."""
+        """Mean time for a picture, in seconds."""
         return float(np.mean([each.seconds for each in self.pictures]))
 
 
@@ -133,10 +134,10 @@ def plain_name(name: str, scale: int) -> str:
 
 
 def read(folder: str | os.PathLike[str]) -> Measurement:
-    """A measurement that was made before.
+    """Reads a measurement from its folder.
 
     Raises:
-        MeasurementError: the folder holds none.
+        MeasurementError: the folder holds no measurement.
     """
     path = Path(folder) / FILE
     try:
@@ -159,5 +160,5 @@ def load_picture(measurement: Measurement, picture: PictureResult, kind: str) ->
     path = measurement.folder / picture.files[kind]
     image = cv2.imread(os.fspath(path), cv2.IMREAD_UNCHANGED)
     if image is None:
-        raise MeasurementError(f"{path}: is missing; measure again")
+        raise MeasurementError(f"{path}: is missing; run the measurement again")
     return image

@@ -1,4 +1,4 @@
-"""Tables of measurements beside published figures, independent of how they are printed."""
+"""Tables of measured and published figures, independent of the output format."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from basicsr_mambair.report.records import Measurement
 _TITLES = {
     "sr": "Super-resolution ×{}",
     "jpeg": "JPEG artefacts, quality {}",
-    "denoising_color": "Colour denoising, σ = {}",
+    "denoising_color": "Color denoising, σ = {}",
 }
 
 
@@ -20,13 +20,13 @@ class Row:
     """A method in a table.
 
     Attributes:
-        method: its name.
+        method: name of the method.
         kind: ``published``, ``measured`` or ``baseline``.
-        parameters: trainable numbers.
-        macs: for an output of 1280×720, as the papers count them.
-        figures: (data set, metric) to value; what is not known is missing.
-        differences: the same, measured minus the published row that is reproduced.
-        seconds: mean time of a picture.
+        parameters: number of trainable parameters.
+        macs: multiply–accumulates for an output of 1280×720, counted as the papers do.
+        figures: maps (data set, metric) to a value; unknown ones are absent.
+        differences: the same for measured minus published, where a published row is reproduced.
+        seconds: mean time for a picture.
         source: key of the published source.
     """
 
@@ -43,14 +43,14 @@ class Row:
 
 @dataclass
 class Table:
-    """Rows of one task and setting.
+    """The rows of one task and setting.
 
     Attributes:
-        title: for people.
-        datasets: columns, in order, under the names of the option files.
-        metrics: columns of every data set, in order.
-        rows: published ones first, then baseline and measured ones.
-        measurements: those that the measured rows come from.
+        title: heading.
+        datasets: data sets in the order of their columns, under their names in the option files.
+        metrics: metrics in the order of their columns within a data set.
+        rows: published rows first, then the baseline and the measured rows.
+        measurements: the measurements behind the measured rows.
     """
 
     title: str
@@ -61,9 +61,10 @@ class Table:
 
 
 def build_tables(measurements: Sequence[Measurement]) -> list[Table]:
-    """One table for every task, setting and published table, in the order in which they come.
+    """Builds one table for each task, setting and published table, in order of appearance.
 
-    A measurement that reproduces no published row joins the first table of its task and setting.
+    A measurement that does not reproduce a published row joins the first table of its task
+    and setting.
     """
     groups: dict[tuple[str, str, str | None], list[Measurement]] = {}
     for each in measurements:
@@ -79,7 +80,7 @@ def build_tables(measurements: Sequence[Measurement]) -> list[Table]:
 
 
 def _method(measurement: Measurement) -> str | None:
-    """The published row that a measurement reproduces; of a self-ensemble, the one with a "+"."""
+    """The published row that a measurement reproduces; for a self-ensemble, the row with a "+"."""
     method = measurement.about["published"].get("method")
     if method is None:
         return None
@@ -176,19 +177,19 @@ def _measured_row(
 
 
 def protocols(table: Table) -> list[str]:
-    """A line for every source of the table's published figures."""
+    """Returns one line for each source of the table's published figures."""
     used = _in_order(row.source for row in table.rows if row.source)
     lines = [f"{sources()[key].citation}: {sources()[key].protocol}" for key in used]
     return lines + [f"{row.method}, {note}" for row in table.rows for note in row.notes]
 
 
 def digits(metric: str) -> int:
-    """How many digits after the point a metric is given with."""
+    """Returns the number of decimal places that a metric is printed with."""
     return 2 if metric.startswith("psnr") else 4
 
 
 def short(number: int | None) -> str:
-    """Parameters or MACs with a unit; empty if unknown."""
+    """Formats a number of parameters or MACs with a unit; empty if unknown."""
     if number is None:
         return ""
     for unit, size in (("G", 1e9), ("M", 1e6), ("K", 1e3)):
@@ -202,7 +203,7 @@ def short(number: int | None) -> str:
 
 
 def cells(table: Table) -> tuple[list[str], list[list[str]]]:
-    """Header and rows as text; what was not measured or published is empty."""
+    """Returns header and rows as text; unknown figures are empty."""
     header = ["method", "parameters", "MACs", "s / picture"]
     header += [f"{name} {metric.upper()}" for name in table.datasets for metric in table.metrics]
     lines = []

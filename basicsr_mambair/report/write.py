@@ -1,4 +1,4 @@
-"""Writes a report: CSV, Markdown, LaTeX and one HTML page that needs no other file."""
+"""Writes a report as CSV, Markdown, LaTeX and one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -31,28 +31,29 @@ def write_report(
     command: str,
     chosen: Sequence[str] = (),
 ) -> list[Path]:
-    """Writes everything about some measurements into a folder.
+    """Writes a report about measurements into a folder.
 
     Args:
-        measurements: one at least.
-        output: the folder; it is created, files of these names are replaced.
-        command: what the reader can type to get the same.
-        chosen: pictures to show crops of, ``DATASET/PICTURE``; by default those that gained most.
+        measurements: at least one.
+        output: the folder; it is created, and files of the names below are replaced.
+        command: the command line that reproduces the report.
+        chosen: pictures to show crops of, ``DATASET/PICTURE``; by default those whose figures rose
+            most.
 
     Returns:
-        The files: ``report.html``, ``report.md``, ``report.tex``, ``images.csv`` and
-        ``psnr_parameters_N.svg``, N the number of a table, where there is something to plot.
+        The written files: ``report.html``, ``report.md``, ``report.tex``, ``images.csv`` and
+        ``psnr_parameters_N.svg``, with the number N of a table that has points to plot.
 
     Raises:
-        MeasurementError: a measurement is not complete, a chosen picture is unknown, or its files
-            are gone.
+        MeasurementError: a measurement is incomplete, a chosen picture is unknown, or its files no
+            longer exist.
     """
     folder = Path(output)
     for each in measurements:
         if each.missing or not each.pictures:
             raise MeasurementError(
-                f"{each.folder}: {each.missing} pictures are not measured yet; "
-                f"basicsr report -opt {each.about['option_file']} goes on"
+                f"{each.folder}: {each.missing} pictures have not been measured yet; "
+                f"basicsr report -opt {each.about['option_file']} continues"
             )
     check_chosen([name for each in measurements for name in picture_names(each)], chosen)
     tables = build_tables(measurements)
@@ -75,7 +76,7 @@ def write_report(
 
 
 def _csv(measurements: Sequence[Measurement]) -> str:
-    """One line a picture and version."""
+    """One line for each picture and version."""
     metrics = list(dict.fromkeys(key for each in measurements for key in each.about["metrics"]))
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -97,11 +98,11 @@ def _csv(measurements: Sequence[Measurement]) -> str:
 
 
 def markdown(tables: Sequence[Table], plots: Sequence[bytes | None], command: str) -> str:
-    """The tables as GitHub shows them, under the command that makes them."""
+    """The tables in GitHub's Markdown, under the command that reproduces them."""
     parts = [f"# {_TITLE}", f"```bash\n{command}\n```"]
     parts.append(
         "**Bold** rows were measured here; the others are published. In brackets: measured minus "
-        "published. What was not measured or not published is blank. MACs are for an output of "
+        "published. Unknown figures are blank. MACs are for an output of "
         "1280×720, counted as the papers do (`basicsr complexity`)."
     )
     for number, (table, plot) in enumerate(zip(tables, plots, strict=True), start=1):
@@ -147,7 +148,7 @@ def _without_empty_columns(
 
 
 def _about(table: Table) -> list[str]:
-    """How the measured rows were measured, a line each."""
+    """One line for each measured row that says how it was measured."""
     lines = []
     for each in table.measurements:
         about = each.about

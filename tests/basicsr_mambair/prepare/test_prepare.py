@@ -350,7 +350,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_files(
             assert cv2.imread(str(killed / name)) is not None  # never a truncated one
     code, output = invoke(*arguments(killed))
     assert code == 0
-    assert "were there already" in output
+    assert "existed already" in output
     assert contents(killed) == contents(whole)
 
 
@@ -369,7 +369,7 @@ def test_check(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     invoke("prepare", "lr", "datasets/Set5/HR", "--scale", 2)
     code, output = invoke("prepare", "check", "-opt", option_file)
     assert code == 0, output
-    assert "3 pictures, 3 fit" in output
+    assert "3 pictures, 3 usable" in output
     assert "note: datasets/Set5/HR: 3 pictures; the papers use 5" in output
 
     lr = root / "datasets" / "Set5" / "LR_bicubic" / "X2"
@@ -382,11 +382,11 @@ def test_check(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert code == 1
     assert "coffee.png: has no partner" in output
     assert "20×20 pixels do not match the 97×131" in output
-    assert "1 pictures belong to no GT, teax2.png" in output
-    assert "3 pictures, 1 fit" in output
+    assert "1 pictures have no GT partner, for example teax2.png" in output
+    assert "3 pictures, 1 usable" in output
     code, output = invoke("prepare", "check", "-opt", option_file, "--decode")
     assert "astronautx2.png: not a readable picture" in output
-    assert "3 pictures, 0 fit" in output
+    assert "3 pictures, 0 usable" in output
 
 
 def test_check_sees_what_the_dataset_sees(
@@ -416,8 +416,8 @@ def test_check_sees_what_the_dataset_sees(
     Path("run.yml").write_text(yaml.safe_dump(contents))
     code, output = invoke("prepare", "check", "-opt", "run.yml")
     assert code == 0, output
-    assert "1 pictures, 1 fit" in output
-    assert output.count("3 pictures, 3 fit") == 2
+    assert "1 pictures, 1 usable" in output
+    assert output.count("3 pictures, 3 usable") == 2
 
 
 def test_check_of_training_wants_room_for_a_crop(
@@ -431,7 +431,7 @@ def test_check_of_training_wants_room_for_a_crop(
     text = text.replace("../base", str(ROOT / "options" / "base"))
     (root / "run.yml").write_text(text + "\nval: ~\n")
     code, output = invoke("prepare", "check", "-opt", root / "run.yml")
-    assert "3 pictures, 3 fit" in output
+    assert "3 pictures, 3 usable" in output
     cv2.imwrite(str(root / "datasets" / "photos" / "small.png"), photograph("coffee", 40, 40))
     code, output = invoke("prepare", "check", "-opt", root / "run.yml")
     assert code == 1

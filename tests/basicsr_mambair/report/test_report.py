@@ -110,7 +110,7 @@ def test_a_stopped_measurement_goes_on(option_file: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(evaluation, "_measure_one", stops_at_the_third)
     result = CliRunner().invoke(main, ["report", "-opt", str(option_file)])
     assert result.exit_code == 1
-    assert "the same command goes on from here" in result.output
+    assert "the same command continues from here" in result.output
     assert len(read("results/measurements/test_tiny").pictures) == 2
     calls.append("")  # not the third again
     result = CliRunner().invoke(main, ["report", "-opt", str(option_file)])
@@ -215,7 +215,9 @@ def test_an_incomplete_measurement_is_no_report(option_file: Path) -> None:
         path.write_text("".join(lines[:kept]))
         result = CliRunner().invoke(main, ["report", "results/measurements/test_tiny"])
         assert result.exit_code == 1
-        assert f"{missing} pictures are not measured yet; basicsr report -opt" in result.output
+        assert (
+            f"{missing} pictures have not been measured yet; basicsr report -opt" in result.output
+        )
 
 
 def test_pictures_of_one_name_in_two_folders(option_file: Path) -> None:
@@ -314,7 +316,7 @@ def test_routing_of_a_network_that_routes_nothing(option_file: Path) -> None:
     contents["network_g"] = {"type": "MambaIR", "embed_dim": 12, "depths": [1], "upscale": 2,
                              "upsampler": "pixelshuffledirect"}  # fmt: skip
     option_file.write_text(yaml.safe_dump(contents))
-    with pytest.raises(MeasurementError, match="MambaIR routes nothing"):
+    with pytest.raises(MeasurementError, match="MambaIR does not route tokens"):
         measure(option_file, Variant("argmax"))
 
 
