@@ -1,4 +1,4 @@
-"""The one look of progress bars with a count: what is done, and the time left."""
+"""The look of every progress bar that counts: how much is done, and the time left."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ _FORMAT = (
 
 
 def progress_bar(total: int, description: str) -> Any:
-    """A bar that goes away when it is full."""
+    """Returns a progress bar over ``total`` steps that disappears when it is full."""
     return tqdm(total=total, desc=description, bar_format=_FORMAT, dynamic_ncols=True, leave=False)

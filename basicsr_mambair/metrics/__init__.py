@@ -1,4 +1,4 @@
-"""Metrics beyond BasicSR's, under the names that option files use."""
+"""Metrics in addition to BasicSR's, under the names that option files use."""
 
 import basicsr  # noqa: F401  (activates the plugin before anything here is imported)
 

@@ -1,8 +1,8 @@
 """LPIPS and DISTS, computed by torchmetrics (Apache-2.0), an optional extra.
 
 Their own small weights come with torchmetrics: those of LPIPS are BSD-2-Clause (Zhang et al.),
-those of DISTS MIT (Ding et al.). The classifiers they look through are torchvision's, trained on
-ImageNet; their files are the user's to fetch, nothing is downloaded here.
+those of DISTS MIT (Ding et al.). The classifiers behind them are torchvision's, trained on
+ImageNet; users fetch their files, nothing is downloaded here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _CLASSIFIERS = {
 
 
 class MetricUnavailableError(RuntimeError):
-    """A metric needs a package or a file that is not there; says which and where from."""
+    """A metric needs a missing package or file; the message says which, and where to get it."""
 
 
 @registers_in(METRIC_REGISTRY)
@@ -47,10 +47,10 @@ def calculate_lpips(
     Args:
         img: restored picture, [0, 255], ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)``; BGR if C is 3.
         img2: ground truth of the same shape.
-        crop_border: pixels left out at every edge.
+        crop_border: pixels cut off at every edge.
         input_order: ``"HWC"`` or ``"CHW"``.
         net: classifier: ``"alex"`` (as papers report it), ``"vgg"`` or ``"squeeze"``.
-        kwargs: BasicSR hands over keys of the option file that are not for the function.
+        kwargs: ignored; BasicSR passes keys of the option file that are not for the function.
 
     Raises:
         ValueError: shapes that differ, or an unknown order or classifier.
@@ -68,14 +68,14 @@ def calculate_dists(
 ) -> float:
     """DISTS (Ding et al., IEEE TPAMI 2020, arXiv 2004.07728); lower is better.
 
-    Arguments and errors as of :func:`calculate_lpips`; the classifier is VGG16.
+    Arguments and errors are those of :func:`calculate_lpips`; the classifier is VGG16.
     """
     pictures = comparable("calculate_dists", img, img2, crop_border, input_order)
     return _measure(_dists(), pictures)
 
 
 def check_available(name: str, section: Mapping[str, Any]) -> None:
-    """Raises :class:`MetricUnavailableError` if a metric of an option file could not run."""
+    """Raises :class:`MetricUnavailableError` if a metric of an option file cannot run here."""
     if name == calculate_lpips.__name__:
         _require_weights("LPIPS", str(section.get("net", "alex")))
     elif name == calculate_dists.__name__:
@@ -112,7 +112,7 @@ def _measure(metric: Any, pictures: tuple[Pixels, Pixels]) -> float:
 
 
 def _require_weights(metric: str, net: str) -> None:
-    """Makes sure that torchvision finds the file and downloads nothing."""
+    """Checks that torchvision will find the classifier's file, so that nothing is downloaded."""
     import torchvision
 
     if importlib.util.find_spec("torchmetrics") is None:
@@ -124,4 +124,4 @@ def _require_weights(metric: str, net: str) -> None:
     url = getattr(torchvision.models, _CLASSIFIERS[net]).DEFAULT.url
     file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
     if not file.is_file():
-        raise MetricUnavailableError(f"{metric} needs {file}; it is {url}, which you may download")
+        raise MetricUnavailableError(f"{metric} needs {file}; download it from {url}")

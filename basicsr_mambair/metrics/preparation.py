@@ -1,4 +1,4 @@
-"""What metrics do first: check two pictures, bring them to one order, and cut their borders."""
+"""Preparation common to all metrics: checks, channel order, borders."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ def comparable(
     input_order: str,
     test_y_channel: bool = False,
 ) -> tuple[Pixels, Pixels]:
-    """Two pictures ``(H, W, C)`` of the same values, without their borders.
+    """Brings two pictures to ``(H, W, C)`` and cuts off their borders; values are kept.
 
     Args:
-        metric: its name, for messages.
+        metric: name of the metric, for messages.
         img: restored picture, [0, 255], ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)``; BGR if C is 3.
         img2: ground truth of the same shape.
-        crop_border: pixels left out at every edge.
+        crop_border: pixels cut off at every edge.
         input_order: ``"HWC"`` or ``"CHW"``.
-        test_y_channel: the luma of YCbCr instead of the colours.
+        test_y_channel: convert to the luma of YCbCr first.
 
     Raises:
         ValueError: shapes that differ, or an unknown order.

@@ -1,4 +1,4 @@
-"""PSNR-B: PSNR that counts the steps between JPEG's blocks as an error of their own."""
+"""PSNR-B: PSNR in which steps between JPEG's blocks count as an additional error."""
 
 from __future__ import annotations
 
@@ -26,21 +26,23 @@ def calculate_psnrb(
 ) -> float:
     """PSNR-B of a restored picture (Yim & Bovik, IEEE Trans. Image Processing 20(1), 2011).
 
-    ``10 log10(255² / (MSE + BEF))``, where the blocking effect factor BEF is how much larger the
-    mean squared step across borders of blocks is than that within them, in the restored picture.
-    It is not symmetric. The grid of blocks begins at the corner of the picture, cropped or not.
+    ``10 log10(255² / (MSE + BEF))``. The blocking effect factor BEF compares the mean squared step
+    between neighboring pixels across the borders of JPEG's blocks with that inside them, in the
+    restored picture; the metric is not symmetric. The grid of blocks begins at the corner of the
+    uncropped picture.
 
     Args:
         img: restored picture, [0, 255], ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)``; BGR if C is 3.
         img2: ground truth of the same shape.
-        crop_border: pixels left out at every edge.
+        crop_border: pixels cut off at every edge.
         input_order: ``"HWC"`` or ``"CHW"``.
         test_y_channel: measure the luma of YCbCr.
         block_size: side of the blocks.
-        kwargs: BasicSR hands over keys of the option file that are not for the function.
+        kwargs: ignored; BasicSR passes keys of the option file that are not for the function.
 
     Returns:
-        dB; infinite for equal pictures without steps. Of several channels MSE and BEF are means.
+        PSNR-B in dB; infinite for equal pictures without blocking. MSE and BEF are averaged over
+        the channels.
 
     Raises:
         ValueError: shapes that differ, or an unknown order.
@@ -60,12 +62,12 @@ def calculate_psnrb(
 
 
 def blocking_effect(image: NDArray[np.float64], block_size: int = 8, offset: int = 0) -> float:
-    """Blocking effect factor of one channel ``(H, W)``.
+    """Returns the blocking effect factor of one channel ``(H, W)``.
 
     Args:
         image: the channel.
         block_size: side of the blocks.
-        offset: pixels of the grid that lie before the first row and column.
+        offset: pixels of the grid that lie before the first row and column (those cut off).
     """
     across, within = [], []
     for axis in (0, 1):

@@ -263,11 +263,11 @@ def test_a_damaged_picture_is_named_and_the_others_are_done(pictures: Path, tmp_
     ("command", "message"),
     [
         (["lr", "gone", "--scale", 2], "gone: there is no such file or folder"),
-        (["lr", "HR", "--scale", 1], "scale: must be a whole number from 2 on"),
+        (["lr", "HR", "--scale", 1], "scale: must be an integer of at least 2"),
         (["lr", "HR", "--scale", 2, "--hr-output", "HR"], "is the source"),
         (["jpeg", "HR", "-q", 0], "quality: must be within 1 and 100"),
         (["jpeg", "HR", "-q", 10, "-q", 20, "-o", "out"], "single --quality"),
-        (["crops", "HR", "-o", "out", "--step", 0], "size and step must be 1 at least"),
+        (["crops", "HR", "-o", "out", "--step", 0], "size and step must be at least 1"),
         (["lmdb", "HR", "-o", "out"], "must end in .lmdb"),
         (["lmdb", "same", "-o", "out.lmdb"], "would have the same key"),
         (["jpeg", "same", "-q", 10], "would both become"),
@@ -435,7 +435,7 @@ def test_check_of_training_wants_room_for_a_crop(
     cv2.imwrite(str(root / "datasets" / "photos" / "small.png"), photograph("coffee", 40, 40))
     code, output = invoke("prepare", "check", "-opt", root / "run.yml")
     assert code == 1
-    assert "small.png: is smaller than the crop of 48 pixels" in output
+    assert "small.png: is smaller than the training crop of 48 pixels" in output
 
 
 def test_no_pictures(tmp_path: Path) -> None:

@@ -303,7 +303,7 @@ def test_what_is_refused(option_file: Path) -> None:
     assert "there is no picture 'Set5/tea'" in message
     assert not Path("results/measurements/test_tiny_tile-none").exists()
     message = refused("results/measurements/test_tiny", "--crop", "Set5/tea")
-    assert "there is no picture 'Set5/tea'; there are Set5/astronaut" in message
+    assert "there is no picture 'Set5/tea'; the pictures are Set5/astronaut" in message
     assert not Path("results/report").exists()
     contents = yaml.safe_load(option_file.read_text())
     contents["path"]["pretrain_network_g"] = None
