@@ -8,11 +8,13 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 
+from mambair.errors import UserError
+
 # A package announces itself by an entry point of this group whose value is a module.
 ENTRY_POINT_GROUP = "basicsr_mambair.plugins"
 
 
-class PluginError(ValueError):
+class PluginError(UserError, ValueError):
     """A module that should register something cannot be imported; names it and says why."""
 
 

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from mambair.atomic import remove_strays, write_atomically
+from mambair.errors import UserError
 
 # Where published files keep the weights, best first.
 _WEIGHT_KEYS = ("params_ema", "params", "state_dict", "model")
 _SHOWN = 4  # keys listed in an error before it says "and n more"
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(UserError, RuntimeError):
     """A checkpoint cannot be read or written, or does not fit the network; names the file."""
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from basicsr_mambair.metrics.preparation import comparable
 from basicsr_mambair.registering import registers_in
+from mambair.errors import UserError
 from mambair.imaging.pixels import Pixels
 
 _CLASSIFIERS = {
@@ -29,7 +30,7 @@ _CLASSIFIERS = {
 }
 
 
-class MetricUnavailableError(RuntimeError):
+class MetricUnavailableError(UserError, RuntimeError):
     """A metric needs a missing package or file; the message says which, and where to get it."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mambair.errors import UserError
 
-class OptionError(ValueError):
+
+class OptionError(UserError, ValueError):
     """Something in an option file is wrong; the message names the file and the key."""

@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from basicsr_mambair.progress import progress_bar
+from mambair.errors import UserError
 from mambair.imaging.errors import PictureError
 from mambair.imaging.writing import write_bytes
 
@@ -34,7 +35,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class PrepareError(ValueError):
+class PrepareError(UserError, ValueError):
     """The data set cannot be made as requested; the message names the file or argument."""
 
 

@@ -15,6 +15,8 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
+from mambair.errors import UserError
+
 FILE = "measurement.jsonl"
 
 Routing = Literal["sampled", "seeded", "argmax"]
@@ -25,7 +27,7 @@ _ROUTINGS = {
 }
 
 
-class MeasurementError(RuntimeError):
+class MeasurementError(UserError, RuntimeError):
     """A measurement cannot be run or read; the message names the file and the key."""
 
 

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
+from mambair.errors import UserError
 from mambair.signatures import did_you_mean
 
 NetworkClass = TypeVar("NetworkClass", bound=type[nn.Module])
@@ -27,11 +28,11 @@ _classes: dict[str, type[nn.Module]] = {}
 _ENTRY_POINTS = "mambair.archs"
 
 
-class UnknownArchError(ValueError):
+class UnknownArchError(UserError, ValueError):
     """There is no network of that name."""
 
 
-class DetectionError(ValueError):
+class DetectionError(UserError, ValueError):
     """The state dict belongs to no registered network."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mambair.errors import UserError
 
-class PictureError(ValueError):
+
+class PictureError(UserError, ValueError):
     """A picture is missing or cannot be decoded; the message names it."""

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mambair.errors import UserError
+
 _AUTHORS_SIDE = 200  # a side of s pixels is cut into s // 200 + 1 parts
 _DEFAULT_OVERLAP = 32
 _MIN_SIZE = 16
 
 
-class TileError(ValueError):
+class TileError(UserError, ValueError):
     """A tile size or overlap makes no sense."""
 
 

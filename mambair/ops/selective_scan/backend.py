@@ -11,11 +11,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mambair.errors import UserError
+
 # A child of BasicSR's logger, so that the line reaches the log file of a training run.
 logger = logging.getLogger("basicsr.mambair")
 
 
-class BackendUnavailableError(RuntimeError):
+class BackendUnavailableError(UserError, RuntimeError):
     """A backend was asked for by name and cannot run on this machine or device."""
 
 
