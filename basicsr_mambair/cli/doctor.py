@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
+from collections.abc import Iterable
 
 import click
 
@@ -16,47 +15,83 @@ _PACKAGES = (
 @click.command()
 def doctor() -> None:
     """Show versions, the device, the scan backend, and what was repaired in BasicSR."""
-    import basicsr  # noqa: F401  (which applies the repairs)
-    import torch
+    for title, lines in (
+        ("Versions", _versions),
+        ("Device", _device),
+        ("C++ kernels", _kernels),
+        ("Selective scan", _scan),
+        ("BasicSR", _basicsr),
+    ):
+        click.secho(title, bold=True)
+        for line in lines():
+            click.echo(f"  {line}")
 
-    from basicsr_mambair import repairs
-    from mambair.inference.restorer import pick_device
-    from mambair.ops import native
-    from mambair.ops.selective_scan import available_backends, select_automatic
 
-    click.secho("Versions", bold=True)
-    click.echo(f"  {'Python':<16} {platform.python_version()} on {platform.platform()}")
+def _versions() -> Iterable[str]:
+    import importlib.metadata
+    import platform
+
+    yield f"{'Python':<16} {platform.python_version()} on {platform.platform()}"
     for package in _PACKAGES:
         try:
             version = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             version = "not installed"
-        click.echo(f"  {package:<16} {version}")
+        yield f"{package:<16} {version}"
 
-    click.secho("Device", bold=True)
+
+def _device() -> Iterable[str]:
+    import torch
+
+    from mambair.inference.restorer import pick_device
+
     device = pick_device()
     if device.type == "cuda":
         for index in range(torch.cuda.device_count()):
-            click.echo(f"  cuda:{index}: {torch.cuda.get_device_name(index)}")
+            yield f"cuda:{index}: {torch.cuda.get_device_name(index)}"
+    elif device.type != "cpu":
+        yield str(device)
     else:
-        build = (
-            f"torch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "CPU build"
-        )
-        click.echo(f"  cpu, {torch.get_num_threads()} threads; no CUDA device ({build})")
+        cuda = torch.version.cuda
+        build = f"torch is built for CUDA {cuda}" if cuda else "torch is built for CPUs only"
+        yield f"cpu, {torch.get_num_threads()} threads; no CUDA device ({build})"
 
-    click.secho("C++ kernels", bold=True)
-    click.echo(f"  {native.describe()}")
 
-    click.secho("Selective scan", bold=True)
-    chosen = select_automatic(device.type)
-    for name, reason in available_backends(device.type).items():
+def _kernels() -> Iterable[str]:
+    from mambair.ops import native
+
+    yield native.describe()
+
+
+def _scan() -> Iterable[str]:
+    from mambair.inference.restorer import pick_device
+    from mambair.ops.selective_scan import available_backends, select_automatic
+
+    device = pick_device().type
+    chosen = select_automatic(device)
+    for name, reason in available_backends(device).items():
         state = f"cannot run: {reason}" if reason else "can run"
         if name == chosen:
             state += "; 'auto' takes it: the first of this list that can run"
-        click.echo(f"  {name:<16} {state}")
+        yield f"{name:<16} {state}"
 
-    click.secho("Repairs of BasicSR", bold=True)
+
+def _basicsr() -> Iterable[str]:
+    import importlib.util
+
+    if importlib.util.find_spec("basicsr") is None:
+        yield "not installed: train and test need it, every other command works without it."
+        yield "It cannot be built on Python 3.13 or later, but a wheel built by an older Python"
+        yield "runs there:"
+        yield "  python3.12 -m pip wheel --no-deps basicsr==1.4.2"
+        yield "  python -m pip install basicsr-1.4.2-py3-none-any.whl"
+        return
+    import basicsr  # applies the repairs
+
+    from basicsr_mambair import repairs
+
+    yield f"in {basicsr.__path__[0]}; repairs:"
     for repair in repairs.repairs():
         mark = click.style("applied   ", fg="green") if repair.applied else "not needed"
-        click.echo(f"  {mark} {repair.name}: {repair.fault}")
-        click.echo(f"             ({repair.thread})")
+        yield f"{mark} {repair.name}: {repair.fault}"
+        yield f"           ({repair.thread})"

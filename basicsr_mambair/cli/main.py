@@ -1,42 +1,20 @@
-"""The command group, and how errors reach the user."""
+"""The command group: finds sub-commands when they are asked for, and reports errors."""
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from typing import Any
 
 import click
 
 from basicsr_mambair import __version__
-from basicsr_mambair.cli.complexity import complexity
-from basicsr_mambair.cli.doctor import doctor
-from basicsr_mambair.cli.export import export
-from basicsr_mambair.cli.memory import keep_freed_memory
-from basicsr_mambair.cli.prepare import prepare
-from basicsr_mambair.cli.report import report
-from basicsr_mambair.cli.restore import restore
-from basicsr_mambair.cli.test import test
-from basicsr_mambair.cli.train import train
-from basicsr_mambair.metrics.perceptual import MetricUnavailableError
-from basicsr_mambair.options import OptionError
-from basicsr_mambair.prepare.jobs import PrepareError
-from basicsr_mambair.report import MeasurementError
-from mambair.checkpoint import CheckpointError
-from mambair.imaging.errors import PictureError
-from mambair.ops.selective_scan import BackendUnavailableError
+from mambair.errors import UserError
 
-# What a user can mend is told without a traceback.
-_USER_ERRORS = (
-    OptionError,
-    CheckpointError,
-    PictureError,
-    PrepareError,
-    MeasurementError,
-    MetricUnavailableError,
-    BackendUnavailableError,
-    FloatingPointError,
-)
-
+# Each name is a module of this folder that holds the command under the same name; this is also
+# the order in which --help lists them. These modules import torch, BasicSR and whatever else takes
+# time inside their functions, so that help and completion need none of it.
+COMMANDS = ("train", "test", "restore", "report", "prepare", "complexity", "export", "doctor")
 
 _format_with_place = warnings.formatwarning
 
@@ -48,29 +26,59 @@ def _format_warning(
     lineno: int,
     line: str | None = None,
 ) -> str:
-    """Warnings for the user without the line of code that gave them."""
+    """Warnings for the user, without the line of code that gave them."""
     if category is UserWarning:
         return f"Warning: {message}\n"
     return _format_with_place(message, category, filename, lineno, line)
 
 
-class _Group(click.Group):
-    """A group that shows errors of the user's making as one message and exit status 1."""
+class _InterruptedError(click.ClickException):
+    exit_code = 130  # as of a process that SIGINT ended
+
+
+class _LazyGroup(click.Group):
+    """A group that imports a sub-command when it is asked for.
+
+    Errors that a user can mend are shown as one message, with exit status 1.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"basicsr_mambair.cli.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:
+        from basicsr_mambair.cli.memory import keep_freed_memory
+
         warnings.formatwarning = _format_warning
         keep_freed_memory()
         try:
             return super().invoke(ctx)
-        except _USER_ERRORS as error:
+        except (UserError, FloatingPointError) as error:
             raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt as error:
+            raise _InterruptedError("interrupted") from error
+        except Exception as error:
+            if _was_interrupted(error):
+                raise _InterruptedError("interrupted") from error
+            raise
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an error; modules that are being imported wrap it in their own."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="basicsr-mambair")
 def main() -> None:
     """Train, measure and use MambaIRv2 and every network of BasicSR."""
-
-
-for _command in (train, test, restore, report, prepare, complexity, export, doctor):
-    main.add_command(_command)

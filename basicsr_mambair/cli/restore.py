@@ -12,7 +12,6 @@ import click
 
 from mambair.imaging.errors import PictureError
 from mambair.imaging.listing import EXTENSIONS, PACKAGE_SCHEME, list_pictures, resolve_root
-from mambair.inference.files import comparison_path
 
 if TYPE_CHECKING:
     from mambair.inference.restorer import Restorer
@@ -152,6 +151,8 @@ def _plan_jobs(
     inputs: tuple[str, ...], output: Path, file_format: str, suffix: str, compare: bool
 ) -> list[_Job]:
     """Every input with the file it becomes; finds out what cannot work before any work."""
+    from mambair.inference.files import comparison_path
+
     sources = dict.fromkeys(path for item in inputs for path in _expand(item))
     originals = {os.path.normcase(source.resolve()) for source in sources}
     jobs: list[_Job] = []

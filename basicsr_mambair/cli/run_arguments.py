@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from basicsr_mambair.options import RunArguments
+if TYPE_CHECKING:
+    from basicsr_mambair.options import RunArguments
 
 _given: RunArguments | None = None
 
@@ -66,6 +67,8 @@ def as_run_arguments(
         raise click.UsageError(
             f"unexpected argument {more[0]!r}; to change an option: --force_yml {more[0]}"
         )
+    from basicsr_mambair.options import RunArguments
+
     return RunArguments(opt, launcher, auto_resume, debug, local_rank, [*force_yml, *more])
 
 
@@ -92,6 +95,8 @@ def current_arguments(command: str) -> RunArguments:
     @run_arguments
     def parse(**arguments: Any) -> RunArguments:
         return as_run_arguments(**arguments)
+
+    from basicsr_mambair.options import RunArguments
 
     try:
         result = parse.main(sys.argv[1:], prog_name=sys.argv[0], standalone_mode=False)
