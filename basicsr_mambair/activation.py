@@ -16,11 +16,13 @@ import warnings
 from collections.abc import Sequence
 from types import ModuleType
 
+from mambair.errors import UserError
+
 _TARGET = "basicsr"
 _VERSION = "1.4.2"  # the last release, which the repairs are written for
 
 
-class ForkError(ImportError):
+class ForkError(UserError, ImportError):
     """What ``import basicsr`` finds is not BasicSR's release, and does not work; names its path."""
 
 
@@ -34,6 +36,7 @@ def install() -> None:
 
 def _activate() -> None:
     from basicsr_mambair import plugins, registering, repairs
+    from basicsr_mambair.training import hooks  # noqa: F401  (declares repairs of its own)
 
     repairs.apply_repairs()
     registering.import_all()

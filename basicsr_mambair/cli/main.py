@@ -22,11 +22,13 @@ from basicsr_mambair.options import OptionError
 from basicsr_mambair.prepare.jobs import PrepareError
 from basicsr_mambair.report import MeasurementError
 from mambair.checkpoint import CheckpointError
+from mambair.errors import UserError
 from mambair.imaging.errors import PictureError
 from mambair.ops.selective_scan import BackendUnavailableError
 
 # What a user can mend is told without a traceback.
 _USER_ERRORS = (
+    UserError,
     OptionError,
     CheckpointError,
     PictureError,
