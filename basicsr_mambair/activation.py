@@ -10,11 +10,20 @@ from __future__ import annotations
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from types import ModuleType
 
+from mambair.errors import UserError
+
 _TARGET = "basicsr"
+_VERSION = "1.4.2"  # the last release, which the repairs are written for
+
+
+class ForkError(UserError, ImportError):
+    """What ``import basicsr`` finds is not BasicSR's release, and does not work; names its path."""
 
 
 def install() -> None:
@@ -27,9 +36,12 @@ def install() -> None:
 
 def _activate() -> None:
     from basicsr_mambair import plugins, registering, repairs
+    from basicsr_mambair.training import hooks  # noqa: F401  (declares repairs of its own)
 
     repairs.apply_repairs()
     registering.import_all()
+    # What the networks report (the backend that runs, say) belongs into the log of a run.
+    logging.getLogger("mambair").parent = logging.getLogger(_TARGET)
     plugins.load_installed_plugins()
 
 
@@ -47,20 +59,54 @@ class _Finder(importlib.abc.MetaPathFinder):
         finally:
             sys.meta_path.insert(0, self)
         if spec is not None and spec.loader is not None:
-            _wrap(spec.loader, self)
+            _wrap(spec, spec.loader, self)
         return spec
 
 
-def _wrap(loader: importlib.abc.Loader, finder: _Finder) -> None:
+def _wrap(
+    spec: importlib.machinery.ModuleSpec, loader: importlib.abc.Loader, finder: _Finder
+) -> None:
     execute = loader.exec_module
 
     def exec_module(module: ModuleType) -> None:
-        from basicsr_mambair import repairs
+        from basicsr_mambair import plugins, repairs
 
         repairs.apply_import_repairs()
-        execute(module)
-        if finder in sys.meta_path:
-            sys.meta_path.remove(finder)
-        _activate()
+        fork = _describe_fork(spec)
+        try:
+            execute(module)
+            if finder in sys.meta_path:
+                sys.meta_path.remove(finder)
+            _activate()
+        except plugins.PluginError:
+            raise
+        except Exception as error:  # whatever a fork raises: it is not what the plugin is made for
+            if fork is None:
+                raise
+            raise ForkError(f"{fork}. It fails with {type(error).__name__}: {error}") from error
+        if fork is not None:
+            warnings.warn(fork, stacklevel=2)
 
     loader.exec_module = exec_module  # type: ignore[method-assign]
+
+
+def _describe_fork(spec: importlib.machinery.ModuleSpec) -> str | None:
+    """A sentence about what hides BasicSR's release, or ``None`` where nothing does."""
+    from importlib import metadata
+    from pathlib import Path
+
+    origin = Path(spec.origin or "").resolve()
+    remedy = "work in another folder, or rename that one"
+    try:
+        installed = metadata.distribution(_TARGET)
+    except metadata.PackageNotFoundError:
+        remedy += f", and install the release: pip install {_TARGET}=={_VERSION}"
+    else:
+        if Path(str(installed.locate_file(f"{_TARGET}/__init__.py"))).resolve() == origin:
+            if installed.version == _VERSION:
+                return None
+            remedy = f"pip uninstall {_TARGET} && pip install {_TARGET}=={_VERSION}"
+    return (
+        f"{origin.parent} is imported as {_TARGET}, a fork that hides the BasicSR {_VERSION} of "
+        f"PyPI, which basicsr-mambair is made for; {remedy}"
+    )

@@ -1,4 +1,4 @@
-"""Registers every network of :mod:`mambair`, and offers those of BasicSR to it."""
+"""Registers every network of :mod:`mambair`'s registry, and offers those of BasicSR to it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from basicsr.utils.registry import ARCH_REGISTRY
 
 import mambair.archs  # noqa: F401  (fills its registry)
 from basicsr_mambair.registering import registers_in
-from mambair.archs.registry import registered_archs
+from mambair.archs.registry import follow_registrations
 
-for _arch in registered_archs():
-    registers_in(ARCH_REGISTRY)(_arch)
+follow_registrations(registers_in(ARCH_REGISTRY))
 
 
 def basicsr_networks() -> Mapping[str, Any]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import click
 
-from basicsr_mambair.cli.run_arguments import arguments_given, as_run_arguments, run_arguments
+from basicsr_mambair.training.arguments import as_run_arguments, run_arguments
 
 
 @click.command()
@@ -21,7 +20,7 @@ def test(**arguments: Any) -> None:
     \b
     basicsr test -opt options/test/mambairv2_light_x2.yml
     """
-    import basicsr.test
+    given = as_run_arguments(**arguments)
+    from basicsr_mambair.training.run import test as run
 
-    with arguments_given(as_run_arguments(**arguments)):
-        basicsr.test.test_pipeline(os.getcwd())
+    run(given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from mambair.imaging.resizing import crop_to_multiple
 
 
 @registers_in(DATASET_REGISTRY)
-class DegradedImageDataset(Dataset):
+class DegradedImageDataset(Dataset[dict[str, Tensor | str]]):
     """High-quality pictures, degraded when they are read.
 
     Keys of its section:
@@ -84,9 +85,9 @@ class DegradedImageDataset(Dataset):
         scale = int(opt.get("scale", 1))
         if (opt.get("io_backend") or {}).get("type", "disk") != "disk":
             raise ValueError("io_backend.type: must be 'disk'; pictures are read from files")
-        shrinks = [each.scale for each in degradations if hasattr(each, "scale")]
-        if int(np.prod(shrinks)) != scale:
-            raise ValueError(f"degradation: must shrink by scale {scale}, but shrinks by {shrinks}")
+        factor = math.prod(each.factor for each in degradations)
+        if factor != scale:
+            raise ValueError(f"degradation: must shrink by scale {scale}, but shrinks by {factor}")
         check_crop(opt)
 
     def __len__(self) -> int:
@@ -114,7 +115,7 @@ class DegradedImageDataset(Dataset):
     def _training_crop(self, image: Pixels, name: str) -> tuple[Pixels, Pixels]:
         scale = self.scale
         halo = sum(each.halo for each in self.degradations)
-        grid = max(each.grid for each in self.degradations)
+        grid = math.lcm(*(each.grid for each in self.degradations))
         height, width = (side // scale for side in image.shape[:2])  # of LQ
         side = self.opt["gt_size"] // scale
         top, left = random_window(height, width, side, name)

@@ -54,16 +54,16 @@ class _Pair:
 
 
 @registers_in(DATASET_REGISTRY)
-class MambaIRPairedDataset(Dataset):
+class MambaIRPairedDataset(Dataset[dict[str, Tensor | str]]):
     """Reads LQ/GT pairs, or GT to which it adds noise.
 
     An option file asks for it by ``type: MambaIRPairedDataset``, or by ``type:
     PairedImageDataset`` together with a model or a key of this package (see ``docs/data.md``).
     Its keys are those of BasicSR's ``PairedImageDataset``, and:
 
-    - ``task``: ``SR`` (default), ``CAR`` (JPEG artefacts; gray pairs), ``denoising_gray``,
+    - ``task``: ``SR`` (default), ``CAR`` (JPEG artifacts; gray pairs), ``denoising_gray``,
       ``denoising_color`` (GT only; noise is added);
-    - ``noise``: σ in grey levels of 255, for the denoising tasks. In training it comes from
+    - ``noise``: σ in gray levels of 255, for the denoising tasks. In training it comes from
       numpy's stream of the worker. Otherwise every picture gets the noise of
       ``numpy.random.seed(0)``, in BGR order, as the published evaluation does, without touching
       the global state. It is neither clipped nor quantised;
@@ -106,7 +106,7 @@ class MambaIRPairedDataset(Dataset):
             raise ValueError(f"task: there is no task {task!r}{did_you_mean(str(task), _TASKS)}")
         _, adds_noise = _TASKS[task]
         if adds_noise and not isinstance(opt.get("noise"), (int, float)):
-            raise ValueError(f"noise: task {task} needs σ in grey levels, got {opt.get('noise')!r}")
+            raise ValueError(f"noise: task {task} needs σ in gray levels, got {opt.get('noise')!r}")
         roots = {}
         for key in ("dataroot_gt",) if adds_noise else ("dataroot_gt", "dataroot_lq"):
             roots[key] = as_list(opt.get(key))

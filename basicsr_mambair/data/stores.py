@@ -1,4 +1,4 @@
-"""Where the bytes of a picture come from: BasicSR's storage back ends."""
+"""Where the bytes of a picture come from: BasicSR's storage backends."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ def read_bytes(io: Mapping[str, Any], root: str, path: str) -> bytes | memoryvie
     arguments = {key: value for key, value in io.items() if key != "type"}
     if io["type"] == "lmdb":
         arguments["db_paths"] = root
-    return _client(io["type"], tuple(sorted(arguments.items()))).get(path)
+    content: bytes | memoryview | None = _client(io["type"], tuple(sorted(arguments.items()))).get(
+        path
+    )
+    return content
 
 
 @cache

@@ -1,16 +1,40 @@
-"""Models (training and validation of a network), under the names that option files use."""
+"""Models (training and validation of a network), under the names that option files use.
 
-import basicsr  # noqa: F401  (activates the plugin before anything here is imported)
+The classes are imported when they are asked for: whether a name is one of ours is also asked where
+BasicSR is not needed.
+"""
 
-from basicsr_mambair.models.mambairv2_model import (
-    MambaIRModel,
-    MambaIRv2LightModel,
-    MambaIRv2Model,
-)
+from __future__ import annotations
 
-__all__ = ["MambaIRModel", "MambaIRv2LightModel", "MambaIRv2Model", "is_own_model"]
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from basicsr_mambair.models.restoration_model import (
+        MambaIRModel,
+        MambaIRv2LightModel,
+        MambaIRv2Model,
+        RestorationModel,
+    )
+
+__all__ = [
+    "MambaIRModel",
+    "MambaIRv2LightModel",
+    "MambaIRv2Model",
+    "RestorationModel",
+    "is_own_model",
+]
+
+_MODELS = frozenset(__all__) - {"is_own_model"}
 
 
 def is_own_model(name: object) -> bool:
     """Whether a ``model_type`` is a model of this package."""
-    return name in {cls.__name__ for cls in (MambaIRModel, MambaIRv2Model, MambaIRv2LightModel)}
+    return name in _MODELS
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODELS:
+        from basicsr_mambair.models import restoration_model
+
+        return getattr(restoration_model, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

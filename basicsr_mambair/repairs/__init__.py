@@ -2,7 +2,8 @@
 
 An installed BasicSR is never written to: repairs replace attributes of its loaded modules. Every
 repair is one function under :func:`~.repair.repair`, which names the fault and the public thread
-about it, first checks whether it is needed, and has a test that fails without it.
+about it, first checks whether it is needed, and has a test that fails without it. Those that put a
+part of the training run in the place of BasicSR's are declared in :mod:`basicsr_mambair.training`.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def ddp_without_gpu() -> bool:
         return False
     original = BaseModel.model_to_device
 
-    def model_to_device(self: Any, net: torch.nn.Module) -> torch.nn.Module:
+    def model_to_device(self: Any, net: torch.nn.Module) -> Any:
         if not self.opt["dist"] or self.device.type == "cuda":
             return original(self, net)
         return DistributedDataParallel(

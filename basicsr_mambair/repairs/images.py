@@ -6,7 +6,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from basicsr_mambair.repairs.repair import repair, replace
 
@@ -25,7 +24,7 @@ def jpeg_quality() -> bool:
 
     original = degradations.add_jpg_compression
 
-    def add_jpg_compression(img: NDArray, quality: float = 90) -> NDArray:
+    def add_jpg_compression(img: Any, quality: float = 90) -> Any:
         return original(img, round(quality))
 
     replace(degradations, "add_jpg_compression", add_jpg_compression)

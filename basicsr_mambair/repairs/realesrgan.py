@@ -39,7 +39,7 @@ def _stay(self: torch.nn.Module, device: Any = None) -> torch.nn.Module:
 
 def _with_helpers_on_device(original: Any) -> Any:
     @functools.wraps(original)
-    def __init__(self: Any, opt: dict) -> None:
+    def __init__(self: Any, opt: dict[str, Any]) -> None:
         original(self, opt)
         self.jpeger = self.jpeger.to(self.device)
         self.usm_sharpener = self.usm_sharpener.to(self.device)

@@ -11,7 +11,9 @@ from typing import Any
 
 # Importing one of these imports no BasicSR; its repairs do, when they are applied. The first must
 # stay first: without it BasicSR cannot be imported at all.
-_MODULES = ("imports", "images", "checkpoints", "distributed", "training", "realesrgan", "options")
+_MODULES = (
+    "imports", "images", "logs", "distributed", "optimizers", "prefetching", "realesrgan",
+)  # fmt: skip
 
 
 @dataclass
@@ -65,10 +67,15 @@ def repair(fault: str, thread: str) -> Callable[[Callable[[], bool]], Callable[[
 
 
 def repairs() -> tuple[Repair, ...]:
-    """All repairs, in the order of their application."""
+    """All repairs, in the order of their application: those of this package first."""
     modules = [importlib.import_module(f"{__package__}.{name}").__name__ for name in _MODULES]
-    # Any of the modules may have been imported before, by a loader's worker for example.
-    return tuple(sorted(_repairs, key=lambda entry: modules.index(entry.function.__module__)))
+
+    def position(entry: Repair) -> int:
+        # Any of the modules may have been imported before, by a loader's worker for example.
+        module = entry.function.__module__
+        return modules.index(module) if module in modules else len(modules)
+
+    return tuple(sorted(_repairs, key=position))
 
 
 def apply_import_repairs() -> None:

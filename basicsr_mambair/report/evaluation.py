@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from basicsr_mambair.options import RunArguments, load_options, prepare_run
+from basicsr_mambair.options import load_options
 from basicsr_mambair.progress import progress_bar
 from basicsr_mambair.report.records import (
     FILE,
@@ -30,6 +30,8 @@ from basicsr_mambair.report.records import (
     plain_name,
     read,
 )
+from basicsr_mambair.training.arguments import RunArguments
+from basicsr_mambair.training.preparation import prepare_run
 from mambair._version import __version__
 from mambair.complexity import measure_network
 from mambair.imaging.resizing import imresize

@@ -101,6 +101,22 @@ class RestorationNet(nn.Module):
             if isinstance(module, SelectiveSSM):
                 module.backend = backend
 
+    def warm_start(self, kind: Literal["bicubic"]) -> None:
+        """Sets initial weights with which the network interpolates bicubically.
+
+        Args:
+            kind: ``"bicubic"``, the only one so far.
+
+        Raises:
+            ValueError: another kind, or a network that cannot; see
+                :func:`mambair.archs.warm_start.start_at_bicubic`.
+        """
+        from mambair.archs.warm_start import start_at_bicubic
+
+        if kind != "bicubic":
+            raise ValueError(f"warm_start must be 'bicubic', got {kind!r}")
+        start_at_bicubic(self)
+
     def _build_reconstruction(self) -> None:
         """Creates the convolutions after the body, under their published names."""
         upscale, embed_dim, out_chans = self.upscale, self.embed_dim, self.in_chans

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from mambair.archs.mambairv2_arch import MambaIRv2
+from mambair.archs.restoration_net import RestorationNet
 from mambair.imaging.resizing import cubic
 
 _REACH = 2  # bicubic enlargement looks at most two pixels to each side
 
 
 @torch.no_grad()
-def start_at_bicubic(net: MambaIRv2) -> None:
+def start_at_bicubic(net: RestorationNet) -> None:
     """Sets the weights outside the body so that the network interpolates bicubically.
 
     ``conv_first`` copies the 3×3 neighbours of a pixel into channels, ``upsample.0`` combines them

@@ -182,7 +182,7 @@ def every_optimizer(tmp_path: Path) -> None:
         "AdamW", nn.Linear(1, 1).parameters(), lr=1e-3, weight_decay=0.1
     )
     assert isinstance(optimizer, torch.optim.AdamW)
-    with pytest.raises(ValueError, match="no optimiser 'AdamWW'; did you mean 'AdamW'"):
+    with pytest.raises(ValueError, match="no optimizer 'AdamWW'; did you mean 'AdamW'"):
         model.get_optimizer("AdamWW", [], lr=1e-3)
 
 

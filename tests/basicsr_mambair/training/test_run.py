@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from basicsr_mambair.options import RunArguments, prepare_run
+from basicsr_mambair.training.arguments import RunArguments
+from basicsr_mambair.training.preparation import prepare_run
 from tests.basicsr_mambair.options.test_load import _folders, options, write  # noqa: F401
 
 

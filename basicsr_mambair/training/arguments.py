@@ -1,18 +1,25 @@
-"""The arguments that ``train`` and ``test`` share with BasicSR's scripts."""
+"""The arguments that ``train`` and ``test`` share with BasicSR's scripts; loads only click."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import click
 
-if TYPE_CHECKING:
-    from basicsr_mambair.options import RunArguments
 
-_given: RunArguments | None = None
+@dataclass
+class RunArguments:
+    """Command-line arguments of ``train`` and ``test``, under BasicSR's names."""
+
+    opt: str
+    launcher: Literal["none", "pytorch", "slurm"] = "none"
+    auto_resume: bool = False
+    debug: bool = False
+    local_rank: int = 0
+    force_yml: list[str] = field(default_factory=list)
 
 
 def run_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -62,34 +69,20 @@ def as_run_arguments(
     local_rank: int,
     more: tuple[str, ...],
 ) -> RunArguments:
-    """What click parsed, as the rest of the package takes it."""
+    """What click parsed, as the run takes it."""
     if more and not force_yml:
         raise click.UsageError(
             f"unexpected argument {more[0]!r}; to change an option: --force_yml {more[0]}"
         )
-    from basicsr_mambair.options import RunArguments
-
     return RunArguments(opt, launcher, auto_resume, debug, local_rank, [*force_yml, *more])
 
 
-@contextmanager
-def arguments_given(arguments: RunArguments) -> Iterator[None]:
-    """Makes BasicSR's ``parse_options`` use these instead of ``sys.argv``."""
-    global _given
-    _given = arguments
-    try:
-        yield
-    finally:
-        _given = None
+def parse_command_line(command: str) -> RunArguments:
+    """The arguments in ``sys.argv``, for a script that calls BasicSR's pipelines itself.
 
-
-def current_arguments(command: str) -> RunArguments:
-    """The arguments of this run: those given by our command, else parsed from ``sys.argv``.
-
-    A script of one's own that calls ``basicsr.train.train_pipeline`` takes the same arguments.
+    Args:
+        command: what the help calls the command.
     """
-    if _given is not None:
-        return _given
 
     @click.command(command)
     @run_arguments

@@ -1,23 +1,26 @@
-"""Training and validation of MambaIRv2 on BasicSR's ``SRModel``."""
+"""Training and validation of a restoration network on BasicSR's ``SRModel``."""
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
+import basicsr  # noqa: F401  (activates the plugin before anything here is used)
 import torch
+from basicsr.archs import build_network
 from basicsr.metrics import calculate_metric
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger, tensor2img
-from basicsr.utils.registry import MODEL_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from basicsr_mambair.models.training_losses import TrainingLosses, check_loss_sections
 from basicsr_mambair.registering import registers_in
-from mambair.archs.warm_start import start_at_bicubic
 from mambair.imaging.resizing import imresize
 from mambair.inference.ensemble import self_ensemble
 from mambair.inference.tiles import parse_tile, run_tiled
@@ -26,12 +29,16 @@ AMP_DTYPES = {None: None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @registers_in(MODEL_REGISTRY)
-class MambaIRv2Model(SRModel):
-    """``SRModel`` with what training and measuring MambaIRv2 need.
+class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
+    """``SRModel`` for every network from one picture to one picture.
 
-    Beyond the options of ``SRModel`` (EMA, losses, optimiser, scheduler):
+    What a network offers beyond ``forward`` is used: ``warm_start(kind)``, and
+    ``set_training_noise(kind)`` of networks that route at random. Beyond the options of ``SRModel``
+    (EMA, optimizer, scheduler):
 
-    - ``train.optim_g.type``: any optimiser of ``torch.optim``;
+    - ``train.NAME_opt``: any section of that form is a loss of BasicSR's registry, computed and
+      logged as ``l_NAME`` (``l_pix``, ``l_percep`` and ``l_style`` for BasicSR's own sections);
+    - ``train.optim_g.type``: any optimizer of ``torch.optim``;
     - ``train.grad_clip_norm``: clips the gradients to this norm;
     - ``train.gradient_accumulation``: n runs a batch in n parts; iterations, learning rates and
       results stay those of the whole batch, and memory those of a part;
@@ -39,7 +46,8 @@ class MambaIRv2Model(SRModel):
       scales the loss, and skips the steps whose gradients overflow;
     - ``train.compile: true``: compiles the network (``torch.compile``) when training begins; the
       name of a backend of ``torch.compile`` takes that one;
-    - ``train.warm_start: bicubic``: begin with a network that interpolates bicubically;
+    - ``train.warm_start: bicubic``: begin with a network that interpolates bicubically, where it
+      can;
     - ``val.tile``: ``authors`` (default, the published protocol), ``none``, or the side of
       overlapping blended tiles, with ``val.tile_overlap``;
     - ``val.self_ensemble: true``: average over the eight orientations of a picture;
@@ -58,28 +66,75 @@ class MambaIRv2Model(SRModel):
         self._baselines: dict[str, dict[str, float]] = {}
         super().__init__(opt)
 
+    @staticmethod
+    def check_options(opt: Mapping[str, Any]) -> None:
+        """Raises ``ValueError``, beginning with the key, where a training cannot work."""
+        if not opt.get("is_train"):
+            return
+        try:
+            check_loss_sections(opt["train"])
+        except ValueError as error:
+            raise ValueError(f"train.{error}") from error
+        network = ARCH_REGISTRY.get(opt["network_g"]["type"])
+        if opt["train"].get("warm_start") and not hasattr(network, "warm_start"):
+            raise ValueError(f"train.warm_start: {network.__name__} has none")
+
     def init_training_settings(self) -> None:
-        """As ``SRModel``, which copies the weights to the EMA network, after a warm start."""
-        train, path = self.opt["train"], self.opt["path"]
+        """Losses, optimizer and schedules; the network begins as the options say."""
+        train = self.opt["train"]
         self.grad_clip_norm = train.get("grad_clip_norm")
         self.accumulation = int(train.get("gradient_accumulation", 1))
         self.amp_dtype = AMP_DTYPES[train.get("amp")]
-        network = self.get_bare_model(self.net_g)
-        if getattr(network, "routing_seed", None) is not None:  # MambaIR routes nothing
-            network.set_training_noise("fused")
         self.scaler = torch.amp.GradScaler(
             self.device.type, enabled=self.amp_dtype == torch.float16
         )
-        if train.get("warm_start") == "bicubic" and not path.get("pretrain_network_g"):
-            start_at_bicubic(network)
-        super().init_training_settings()
+        network = self.get_bare_model(self.net_g)
+        self._begin(network)
+        self.net_g.train()
+        self._set_up_ema()
+        self.losses = TrainingLosses(train).to(self.device)
+        self.setup_optimizers()
+        self.setup_schedulers()
         if train.get("compile"):
             backend = "inductor" if train["compile"] is True else train["compile"]
             # In place: the state dict keeps its keys. DDP and validation call the same module.
             network.compile(backend=backend)
 
+    def _begin(self, network: Any) -> None:
+        """Sets what a network offers for training: fast noise, a warm start."""
+        if getattr(network, "routing_seed", None) is not None:
+            network.set_training_noise("fused")
+        kind = self.opt["train"].get("warm_start")
+        if kind is None or self.opt["path"].get("pretrain_network_g"):
+            return
+        network.warm_start(kind)
+
+    def _set_up_ema(self) -> None:
+        """The moving average of the weights, which validation uses and checkpoints hold."""
+        self.ema_decay = self.opt["train"].get("ema_decay", 0)
+        if self.ema_decay <= 0:
+            return
+        get_root_logger().info(f"Use Exponential Moving Average with decay: {self.ema_decay}")
+        self.net_g_ema = build_network(self.opt["network_g"]).to(self.device)
+        path = self.opt["path"]
+        if path.get("pretrain_network_g") is not None:
+            strict = path.get("strict_load_g", True)
+            self.load_network(self.net_g_ema, path["pretrain_network_g"], strict, "params_ema")
+        else:
+            self.model_ema(0)
+        self.net_g_ema.eval()
+
+    @torch.no_grad()
+    def model_ema(self, decay: float = 0.999) -> None:
+        """Moves the average by 1 − ``decay`` towards the weights; statistics of norms follow."""
+        super().model_ema(decay)
+        own = dict(self.get_bare_model(self.net_g).named_buffers())
+        for name, average in self.net_g_ema.named_buffers():
+            if average.is_floating_point():
+                average.copy_(own[name])
+
     def optimize_parameters(self, current_iter: int) -> None:
-        """One step of the optimiser on the batch.
+        """One step of the optimizer on the batch.
 
         Raises:
             FloatingPointError: the loss, or (but for fp16, which skips such steps) the norm of
@@ -93,8 +148,8 @@ class MambaIRv2Model(SRModel):
                 share = lq.shape[0] / self.lq.shape[0]
                 with self._autocast():
                     output = self.net_g(lq)
-                part_losses = self._losses(output.float(), gt)
-                total = torch.stack(list(part_losses.values())).sum() * share
+                part_losses = self.losses(output.float(), gt)
+                total = self.losses.total(part_losses) * share
                 self.scaler.scale(total).backward()
             for name, value in part_losses.items():
                 losses[name] = losses.get(name, 0) + value.detach() * share
@@ -119,7 +174,7 @@ class MambaIRv2Model(SRModel):
         return {"scaler": self.scaler.state_dict()} if self.scaler.is_enabled() else {}
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
-        """Takes optimisers, schedulers and the scale of the loss from a checkpoint."""
+        """Takes optimizers, schedulers and the scale of the loss from a checkpoint."""
         super().resume_training(resume_state)
         if self.scaler.is_enabled() and "scaler" in resume_state:
             self.scaler.load_state_dict(resume_state["scaler"])
@@ -141,19 +196,6 @@ class MambaIRv2Model(SRModel):
         if isinstance(self.net_g, DistributedDataParallel) and not last:
             return self.net_g.no_sync()
         return nullcontext()
-
-    def _losses(self, output: Tensor, gt: Tensor) -> OrderedDict[str, Tensor]:
-        """Losses of an output, under BasicSR's names."""
-        losses = OrderedDict()
-        if self.cri_pix:
-            losses["l_pix"] = self.cri_pix(output, gt)
-        if self.cri_perceptual:
-            percep, style = self.cri_perceptual(output, gt)
-            if percep is not None:
-                losses["l_percep"] = percep
-            if style is not None:
-                losses["l_style"] = style
-        return losses
 
     def test(self) -> None:
         """Restores ``self.lq`` to ``self.output``, tiled as ``val.tile`` says."""
@@ -202,10 +244,15 @@ class MambaIRv2Model(SRModel):
 
 
 @registers_in(MODEL_REGISTRY)
-class MambaIRv2LightModel(MambaIRv2Model):
-    """:class:`MambaIRv2Model` under the name that the published light option files use."""
+class MambaIRv2Model(RestorationModel):
+    """:class:`RestorationModel` under the name that the published option files use."""
 
 
 @registers_in(MODEL_REGISTRY)
-class MambaIRModel(MambaIRv2Model):
-    """:class:`MambaIRv2Model` under the name that option files of MambaIR use."""
+class MambaIRv2LightModel(RestorationModel):
+    """:class:`RestorationModel` under the name that the published light option files use."""
+
+
+@registers_in(MODEL_REGISTRY)
+class MambaIRModel(RestorationModel):
+    """:class:`RestorationModel` under the name that option files of MambaIR use."""

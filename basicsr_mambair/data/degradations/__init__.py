@@ -1,0 +1,22 @@
+"""Degradations: seeded, replayable operators from a picture to its low-quality version.
+
+One file each: every module of this folder is imported, and registers its class by
+:func:`register_degradation`. Modules of others do the same.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from basicsr_mambair.data.degradations.degradation import Degradation
+from basicsr_mambair.data.degradations.registry import (
+    DEGRADATIONS,
+    build_degradation,
+    register_degradation,
+)
+
+__all__ = ["DEGRADATIONS", "Degradation", "build_degradation", "register_degradation"]
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")

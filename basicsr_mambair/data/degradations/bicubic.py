@@ -1,0 +1,30 @@
+"""Bicubic downscaling."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from basicsr_mambair.data.degradations.degradation import Degradation
+from basicsr_mambair.data.degradations.registry import register_degradation
+from mambair.imaging.pixels import Pixels
+from mambair.imaging.resizing import imresize
+
+
+@register_degradation("bicubic")
+class Bicubic(Degradation):
+    """Downscaling by MATLAB's bicubic ``imresize``, bit-exact on uint8.
+
+    Args:
+        scale: whole number by which the sides shrink.
+    """
+
+    halo = 4
+    examples = ({"scale": 2}, {"scale": 3}, {"scale": 4})
+
+    def __init__(self, scale: int) -> None:
+        if scale < 1 or int(scale) != scale:
+            raise ValueError(f"scale: must be a whole number from 1 on, got {scale}")
+        self.factor = int(scale)
+
+    def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
+        return imresize(image, 1 / self.factor)

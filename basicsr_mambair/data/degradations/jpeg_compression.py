@@ -1,0 +1,35 @@
+"""JPEG artifacts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from basicsr_mambair.data.degradations.degradation import Degradation, as_range
+from basicsr_mambair.data.degradations.registry import register_degradation
+from mambair.imaging.jpeg import jpeg
+from mambair.imaging.pixels import Pixels, to_uint8
+
+
+@register_degradation("jpeg")
+class JpegCompression(Degradation):
+    """JPEG compression and decompression by OpenCV (libjpeg, 4:2:0); the result is uint8.
+
+    Args:
+        quality: libjpeg quality from 1 to 100, or the range ``[low, high]`` to draw it from.
+    """
+
+    # Blocks of 8 pixels, of 16 for the halved chroma, which is interpolated from its neighbors.
+    halo = 16
+    grid = 16
+    examples = ({"quality": 10}, {"quality": [10, 90]})
+
+    def __init__(self, quality: int | Sequence[int]) -> None:
+        self.low, self.high = (int(q) for q in as_range(quality, "quality"))
+        if not 1 <= self.low <= self.high <= 100:
+            raise ValueError(f"quality: must be within 1 and 100, got {quality}")
+
+    def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
+        quality = int(rng.integers(self.low, self.high + 1))
+        return jpeg(to_uint8(image), quality)

@@ -1,0 +1,63 @@
+"""Degradations by the names that option files use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from basicsr_mambair.data.degradations.degradation import Degradation
+from mambair.signatures import did_you_mean, parameter_names, required_names, suggests_arguments
+
+DegradationClass = TypeVar("DegradationClass", bound=type[Degradation])
+
+DEGRADATIONS: dict[str, type[Degradation]] = {}
+
+
+def register_degradation(name: str) -> Callable[[DegradationClass], DegradationClass]:
+    """Class decorator: option files say ``degradation: {type: NAME, …}``.
+
+    An argument that the constructor does not take becomes an error that names the nearest one.
+
+    Raises:
+        ValueError: another class has that name.
+    """
+
+    def register(cls: DegradationClass) -> DegradationClass:
+        other = DEGRADATIONS.get(name)
+        if other is not None and other is not cls:
+            raise ValueError(
+                f"{cls.__name__} of {cls.__module__}: {other.__module__} already has a "
+                f"degradation {name!r}"
+            )
+        DEGRADATIONS[name] = suggests_arguments(cls)
+        return cls
+
+    return register
+
+
+def build_degradation(options: Mapping[str, Any] | str, scale: int) -> Degradation:
+    """Builds a degradation from ``{type: …, …}``.
+
+    Args:
+        options: ``type`` and the constructor's arguments; a name alone is its ``type``.
+        scale: scale of the dataset, for a degradation with an argument of that name if its options
+            give none.
+
+    Raises:
+        ValueError: unknown type or argument; names the nearest.
+    """
+    arguments: dict[str, Any] = {"type": options} if isinstance(options, str) else dict(options)
+    name = arguments.pop("type", None)
+    if name not in DEGRADATIONS:
+        raise ValueError(f"type: no degradation {name!r}{did_you_mean(str(name), DEGRADATIONS)}")
+    cls = DEGRADATIONS[name]
+    if "scale" in (parameter_names(cls) or ()):
+        arguments.setdefault("scale", scale)
+    try:
+        return cls(**arguments)
+    except TypeError as error:
+        missing = sorted(required_names(cls) - set(arguments))
+        unknown = set(arguments) - (parameter_names(cls) or set())
+        if missing and not unknown:
+            raise ValueError(f"{missing[0]}: is missing; {name} needs it") from error
+        raise ValueError(str(error)) from error

@@ -1,0 +1,33 @@
+"""Repair of the log file."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from basicsr_mambair.repairs.repair import repair, replace, source_has
+
+
+@repair(
+    "the log file is written in the encoding of the locale, which may lack a letter of the options",
+    thread="mmdetection#8732; basicsr/utils/logger.py, get_root_logger",
+)
+def log_encoding() -> bool:
+    """Writes log files as UTF-8."""
+    from basicsr.utils import logger
+
+    original = logger.get_root_logger
+    if not source_has(original, "logging.FileHandler(log_file, 'w')"):
+        return False
+
+    def get_root_logger(*args: Any, **kwargs: Any) -> logging.Logger:
+        log: logging.Logger = original(*args, **kwargs)
+        for handler in log.handlers:
+            if isinstance(handler, logging.FileHandler) and handler.encoding is None:
+                handler.encoding = "utf-8"
+                if handler.stream is not None:
+                    handler.stream.reconfigure(encoding="utf-8")
+        return log
+
+    replace(logger, "get_root_logger", get_root_logger)
+    return True

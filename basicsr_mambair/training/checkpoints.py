@@ -1,0 +1,105 @@
+"""What a run writes and reads: networks, training states, and where to go on."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from mambair.checkpoint import load_checkpoint, load_into, load_weights, save_checkpoint
+
+
+def save_network(
+    model: Any, net: Any, net_label: str, current_iter: int, param_key: Any = "params"
+) -> None:
+    """Writes networks and the option section that builds them, completely or not at all.
+
+    Args:
+        model: a model of BasicSR.
+        net: a network or a list of them (weights and their moving average).
+        net_label: ``net_g``, ``net_d``, …
+        current_iter: iteration; −1 is the latest.
+        param_key: entry of the weights, or a list of entries.
+
+    Raises:
+        CheckpointError: the file could not be written.
+    """
+    nets = net if isinstance(net, list) else [net]
+    keys = param_key if isinstance(param_key, list) else [param_key]
+    contents = {}
+    for each, key in zip(nets, keys, strict=True):
+        state = model.get_bare_model(each).state_dict()
+        contents[key] = {name.removeprefix("module."): value.cpu() for name, value in state.items()}
+    # The section that builds it, for those who load the file without the option file.
+    section = model.opt.get(net_label.replace("net_", "network_", 1))
+    if section is not None:
+        contents["network"] = dict(section)
+    label = "latest" if current_iter == -1 else current_iter
+    path = os.path.join(model.opt["path"]["models"], f"{net_label}_{label}.pth")
+    save_checkpoint(contents, path)
+
+
+def save_training_state(model: Any, epoch: int, current_iter: int) -> None:
+    """Writes optimizers, schedulers and what else a model wants back, completely or not at all.
+
+    Raises:
+        CheckpointError: the file could not be written.
+    """
+    if current_iter == -1:
+        return
+    state = {
+        "epoch": epoch,
+        "iter": current_iter,
+        "optimizers": [optimizer.state_dict() for optimizer in model.optimizers],
+        "schedulers": [scheduler.state_dict() for scheduler in model.schedulers],
+    }
+    state |= getattr(model, "extra_training_state", dict)()
+    folder = model.opt["path"]["training_states"]
+    save_checkpoint(state, os.path.join(folder, f"{current_iter}.state"))
+
+
+def load_network(
+    model: Any, net: Any, load_path: str, strict: bool = True, param_key: str | None = "params"
+) -> None:
+    """Reads weights into a network; the log says from which entry, and what does not fit.
+
+    Raises:
+        CheckpointError: the file cannot be read, or with ``strict`` does not fit the network.
+    """
+    from basicsr.utils import get_root_logger
+
+    net = model.get_bare_model(net)
+    weights, key = load_weights(load_path, param_key)
+    get_root_logger().info(
+        f"Loading {net.__class__.__name__} model from {load_path}, with param key: [{key}]."
+    )
+    for note in load_into(net, weights, load_path, strict):
+        get_root_logger().warning(note)
+
+
+def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
+    """The training state to go on from, on the CPU; ``None``: begin anew.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    from basicsr.utils import check_resume
+
+    path = opt["path"].get("resume_state")
+    if opt["auto_resume"]:
+        path = latest_training_state(opt["path"]["training_states"]) or path
+        opt["path"]["resume_state"] = path
+    if not path:
+        return None
+    # Optimizers move their state to the device of their parameters.
+    state = load_checkpoint(path)
+    check_resume(opt, state["iter"])
+    return state
+
+
+def latest_training_state(folder: str) -> str | None:
+    """Path of the ``<iteration>.state`` with the highest iteration; ``None`` if there is none."""
+    if not os.path.isdir(folder):
+        return None
+    stems = [name.removesuffix(".state") for name in os.listdir(folder) if name.endswith(".state")]
+    iterations = [int(stem) for stem in stems if stem.isdigit()]
+    return os.path.join(folder, f"{max(iterations)}.state") if iterations else None

@@ -1,0 +1,153 @@
+"""Puts this project's options, loaders and checkpoints in the place of BasicSR's.
+
+They are repairs like those of :mod:`basicsr_mambair.repairs`: each names the fault, checks that it
+is there, and can be undone. What they put in is a part of the run, so they are declared here. A
+script that calls BasicSR's pipelines itself gets them too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from basicsr_mambair.repairs.repair import repair, replace, source_has
+
+
+@repair(
+    "torchrun's --local-rank is unknown; results go to site-packages, path.experiments_root is "
+    "ignored; a list of data roots crashes; unknown keys pass silently",
+    thread="BasicSR#626; basicsr/utils/options.py, parse_options",
+)
+def option_loading() -> bool:
+    """Loads and checks option files in the package's one place for it."""
+    import basicsr.test
+    import basicsr.train  # noqa: F401  (both hold a name of their own for parse_options)
+    from basicsr.utils import options
+
+    if not source_has(options.parse_options, "'--local_rank', type=int"):
+        return False
+
+    def parse_options(
+        root_path: str, is_train: bool = True
+    ) -> tuple[dict[str, Any], argparse.Namespace]:
+        from basicsr_mambair.training.arguments import parse_command_line
+        from basicsr_mambair.training.preparation import prepare_run
+
+        arguments = parse_command_line("train" if is_train else "test")
+        options = prepare_run(arguments, root_path, is_train)
+        return options, argparse.Namespace(**vars(arguments))
+
+    replace(options, "parse_options", parse_options)
+    return True
+
+
+@repair(
+    "an experiment's copy of its option file is written in the encoding of the locale, and would "
+    "lack what the file extends",
+    thread="mmdetection#8732; basicsr/utils/options.py, copy_opt_file",
+)
+def option_copies() -> bool:
+    """Writes the whole options of a run beside it, as UTF-8."""
+    from basicsr.utils import options
+    from basicsr.utils.dist_util import master_only
+
+    if not source_has(options.copy_opt_file, "copyfile(opt_file, filename)"):
+        return False
+
+    def copy_opt_file(opt_file: str, experiments_root: str) -> None:
+        from basicsr_mambair.options import composed_text
+
+        source = Path(opt_file)
+        text = composed_text(opt_file) or source.read_text(encoding="utf-8")
+        header = f"# GENERATE TIME: {time.asctime()}\n# CMD:\n# {' '.join(sys.argv)}\n\n"
+        # An argument that the locale could not decode holds lone surrogates.
+        content = (header + text).encode("utf-8", "backslashreplace")
+        (Path(experiments_root) / source.name).write_bytes(content)
+
+    replace(options, "copy_opt_file", master_only(copy_opt_file))
+    return True
+
+
+@repair(
+    'a checkpoint that cannot be written is logged and forgotten: "Just ignore it."',
+    thread="basicsr/models/base_model.py, save_network, save_training_state",
+)
+def checkpoint_writes() -> bool:
+    """Writes checkpoints atomically; a failure ends the run with an error."""
+    from basicsr.models.base_model import BaseModel
+    from basicsr.utils.dist_util import master_only
+
+    if not source_has(BaseModel.save_network, "Just ignore it"):
+        return False
+    from basicsr_mambair.training import checkpoints
+
+    replace(BaseModel, "save_network", master_only(checkpoints.save_network))
+    replace(BaseModel, "save_training_state", master_only(checkpoints.save_training_state))
+    return True
+
+
+@repair(
+    "weights that do not fit end in a page of keys; safetensors cannot be read",
+    thread="basicsr/models/base_model.py, load_network; MambaIR#9, #21, #22, #70, #116, #135",
+)
+def checkpoint_reads() -> bool:
+    """Reads .pth and .safetensors; says in a few lines what does not fit."""
+    from basicsr.models.base_model import BaseModel
+
+    if not source_has(BaseModel.load_network, "torch.load(load_path, map_location=lambda"):
+        return False
+    from basicsr_mambair.training import checkpoints
+
+    replace(BaseModel, "load_network", checkpoints.load_network)
+    return True
+
+
+@repair(
+    "resuming asks for the current CUDA device; looks under ./experiments whatever the root",
+    thread="basicsr/train.py, load_resume_state",
+)
+def resume_without_gpu() -> bool:
+    """Loads a training state to the CPU, from the folder where training writes it."""
+    import basicsr.train
+
+    if not source_has(basicsr.train.load_resume_state, "torch.cuda.current_device()"):
+        return False
+    from basicsr_mambair.training import checkpoints
+
+    replace(basicsr.train, "load_resume_state", checkpoints.load_resume_state)
+    return True
+
+
+@repair(
+    "numpy and random are seeded alike in every epoch, so crops repeat; a spawned worker imports "
+    "BasicSR unrepaired",
+    thread="basicsr/data/__init__.py, worker_init_fn",
+)
+def loader_workers() -> bool:
+    """Seeds a loader's workers from (seed, rank, epoch, worker) and repairs BasicSR in them."""
+    import basicsr.data
+
+    if not source_has(basicsr.data.worker_init_fn, "num_workers * rank + worker_id + seed"):
+        return False
+    original = basicsr.data.build_dataloader
+    from basicsr_mambair.training.loaders import WorkerDataset, prepare_workers
+
+    def build_dataloader(
+        dataset: Any,
+        dataset_opt: dict[str, Any],
+        num_gpu: int = 1,
+        dist: bool = False,
+        sampler: Any = None,
+        seed: int | None = None,
+    ) -> Any:
+        if dataset_opt.get("num_worker_per_gpu"):
+            dataset = WorkerDataset(dataset)
+        loader = original(dataset, dataset_opt, num_gpu, dist, sampler, seed)
+        prepare_workers(loader, sampler, seed)
+        return loader
+
+    replace(basicsr.data, "build_dataloader", build_dataloader)
+    return True
