@@ -20,7 +20,7 @@ def doctor() -> None:
     import torch
 
     from basicsr_mambair import repairs
-    from mambair.inference.restorer import pick_device
+    from mambair.inference.device import pick_device
     from mambair.ops import native
     from mambair.ops.selective_scan import available_backends, select_automatic
 
