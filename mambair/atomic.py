@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 _SUFFIX = ".part"
 
@@ -29,7 +29,7 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], A
     ) as file:
         temporary = Path(file.name)
         try:
-            write(file)
+            write(cast(BinaryIO, file))
             file.flush()
             os.fsync(file.fileno())
         except BaseException:
@@ -43,12 +43,12 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], A
         temporary.unlink(missing_ok=True)
 
 
-def remove_strays(path: str | os.PathLike[str]) -> None:
-    """Removes what runs that were killed while they wrote ``path`` left beside it."""
+def remove_leftovers(path: str | os.PathLike[str]) -> None:
+    """Removes the temporary files of runs that were killed while they wrote ``path``."""
     path = Path(path)
-    for stray in path.parent.glob(f".{path.name}.*{_SUFFIX}"):
+    for leftover in path.parent.glob(f".{path.name}.*{_SUFFIX}"):
         with contextlib.suppress(OSError):
-            stray.unlink()
+            leftover.unlink()
 
 
 def _umask() -> int:

@@ -2,26 +2,67 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import pathlib
 import pickle
-from collections.abc import Callable, Mapping
+import re
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mambair.atomic import remove_strays, write_atomically
-from mambair.errors import UserError
+from mambair.atomic import remove_leftovers, write_atomically
+from mambair.errors import CheckpointError
 
-# Where published files keep the weights, best first.
-_WEIGHT_KEYS = ("params_ema", "params", "state_dict", "model")
+__all__ = [
+    "SECTION_KEY",
+    "CheckpointError",
+    "load_checkpoint",
+    "load_into",
+    "load_weights",
+    "save_checkpoint",
+    "save_safetensors",
+    "weights_of",
+    "without_prefixes",
+]
+
+State = dict[str, Tensor]
+
+# Where files keep the weights, best first.
+_WEIGHT_KEYS = (
+    "params_ema params ema_model ema state_dict model_state_dict model net_g netG net generator"
+).split()
+# The entry (of safetensors: of the metadata) that holds the section which builds the network.
+SECTION_KEY = "network"
+_SECTION_KEYS = (SECTION_KEY, "network_g")  # the second: files of version 0.1.0
+_WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel and of torch.compile
 _SHOWN = 4  # keys listed in an error before it says "and n more"
 
-
-class CheckpointError(UserError, RuntimeError):
-    """A checkpoint cannot be read or written, or does not fit the network; names the file."""
+# Types that training scripts keep beside the weights. Making one of them executes no code of the
+# file; everything else that is not a tensor, a number or a container is refused.
+_HARMLESS: list[Any] = [
+    argparse.Namespace,
+    defaultdict,
+    dict,
+    pathlib.PosixPath,
+    pathlib.PurePosixPath,
+    np.dtype,
+    np.ndarray,
+    *{type(np.dtype(code)) for code in np.typecodes["All"] if code != "O"},
+    *(
+        # Functions of numpy's own, asked of its objects: the module has had two names.
+        (value.__reduce__()[0], f"{module}.multiarray.{name}")
+        for name, value in (("scalar", np.float64(0)), ("_reconstruct", np.zeros(0)))
+        for module in ("numpy.core", "numpy._core")
+    ),
+]
 
 
 def save_checkpoint(contents: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
@@ -45,7 +86,8 @@ def save_safetensors(
     Args:
         weights: a state dict.
         path: the file; its folder is created.
-        about: kept in the file's metadata, every value as JSON.
+        about: kept in the file's metadata, every value as JSON. :func:`load_checkpoint` reads the
+            entry ``network`` back.
 
     Raises:
         CheckpointError: it could not be written; a file of that name is as it was.
@@ -58,54 +100,104 @@ def save_safetensors(
     _write(path, lambda file: file.write(content))
 
 
-def _write(path: str | os.PathLike[str], write: Callable[[Any], Any]) -> None:
+def _write(path: str | os.PathLike[str], write: Callable[[BinaryIO], Any]) -> None:
     try:
-        remove_strays(path)
+        remove_leftovers(path)
         write_atomically(path, write)
     except (OSError, RuntimeError) as error:
         raise CheckpointError(f"{path}: the checkpoint could not be written: {error}") from error
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Reads a ``.pth``, ``.state`` or ``.safetensors`` file to the CPU; executes no code from it.
+    """Reads a PyTorch or safetensors file to the CPU; executes no code from it.
+
+    Args:
+        path: ``.pth``, ``.state`` or ``.safetensors``; the contents tell which, not the name.
+
+    Returns:
+        What was saved. A safetensors file gives BasicSR's layout: ``params`` and, if its metadata
+        hold one, the section ``network``.
 
     Raises:
-        CheckpointError: the file is missing, damaged, or holds something else than tensors,
-            numbers and containers of them.
+        CheckpointError: the file is missing, damaged, or holds objects that might execute code.
     """
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"{path}: there is no such file")
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
+        with path.open("rb") as file:
+            head = file.read(9)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+    if head[8:9] == b"{":
+        return _load_safetensors(path)
+    if head[:2] not in (b"PK", b"\x80\x02"):
+        found = "is empty" if not head else "is not a PyTorch or safetensors file"
+        if head.startswith(b"version "):
+            found += ", but the pointer to one that Git LFS has not fetched"
+        raise CheckpointError(f"{path}: {found}")
+    return _load_torch(path)
 
-            return load_file(path)
-        contents = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
-        raise CheckpointError(f"{path}: not a readable checkpoint: {error}") from error
-    except Exception as error:
-        if type(error).__name__ != "SafetensorError":
-            raise
-        raise CheckpointError(f"{path}: not a readable checkpoint: {error}") from error
+
+def _load_safetensors(path: Path) -> dict[str, Any]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: is damaged: {error}") from error
+    contents: dict[str, Any] = {"params": weights}
+    for key in _SECTION_KEYS:
+        if key in metadata:
+            try:
+                contents[SECTION_KEY] = json.loads(metadata[key])
+            except ValueError as error:
+                raise CheckpointError(f"{path}: its metadata are damaged: {key}") from error
+            break
+    return contents
+
+
+def _load_torch(path: Path) -> dict[str, Any]:
+    try:
+        with torch.serialization.safe_globals(_HARMLESS):
+            contents = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged file does to the reader
+        raise CheckpointError(f"{path}: {_why_unreadable(error)}") from error
     if not isinstance(contents, dict):
         raise CheckpointError(f"{path}: holds a {type(contents).__name__}, not a checkpoint")
     return contents
 
 
+def _why_unreadable(error: Exception) -> str:
+    text = str(error)
+    foreign = re.search(r"GLOBAL ([\w.]+)|Unsupported (?:class|global:?) ([\w.]+)", text)
+    if foreign is not None:
+        name = foreign[1] or foreign[2]
+        return (
+            f"holds an object of {name} beside or instead of weights, which is not loaded because "
+            "it might execute code; save the weights alone, with torch.save(net.state_dict(), …)"
+        )
+    if "TorchScript" in text:
+        return "is a TorchScript program; the weights alone are needed, as torch.save writes them"
+    if isinstance(error, pickle.UnpicklingError) and "Weights only load failed" in text:
+        return "holds objects that are not loaded, because they might execute code"
+    return f"is damaged or truncated: {text.strip().splitlines()[0] if text.strip() else error!r}"
+
+
 def load_weights(
     path: str | os.PathLike[str], key: str | None = "params_ema"
-) -> tuple[dict[str, Tensor], str | None]:
+) -> tuple[State, str | None]:
     """Reads the weights of a network.
 
     Args:
         path: ``.pth`` or ``.safetensors``.
-        key: entry that holds them; another usual one is taken if it is missing. ``None``: the file
-            itself is the state dict.
+        key: the entry that holds them; if it is missing, the entry that holds weights is taken.
 
     Returns:
-        The state dict, without ``module.`` prefixes, and the entry it came from (``None``: the file
-        itself).
+        The state dict, without the prefixes of wrappers (``module.``, ``_orig_mod.``), and the
+        entry it came from (``None``: the file itself).
 
     Raises:
         CheckpointError: the file cannot be read or holds no weights.
@@ -114,74 +206,151 @@ def load_weights(
 
 
 def weights_of(
-    contents: dict[str, Any], path: str | os.PathLike[str], key: str | None = "params_ema"
-) -> tuple[dict[str, Tensor], str | None]:
-    """The weights in what :func:`load_checkpoint` read; see :func:`load_weights`."""
-    found = next((k for k in (key, *_WEIGHT_KEYS) if k is not None and k in contents), None)
-    weights = contents if key is None or found is None else contents[found]
-    if not isinstance(weights, dict) or not all(torch.is_tensor(v) for v in weights.values()):
+    contents: Mapping[str, Any], path: str | os.PathLike[str], key: str | None = "params_ema"
+) -> tuple[State, str | None]:
+    """The weights in what :func:`load_checkpoint` read; see :func:`load_weights`.
+
+    An entry of that name is taken, then one of the names in use, then the only one that holds
+    tensors, at any depth (``model → params_ema``).
+    """
+    if _is_state(contents):
+        return _unwrapped(contents), None
+    found = _find_state(contents, key)
+    if not found:
+        tensors = {k: v for k, v in contents.items() if torch.is_tensor(v) and "." in str(k)}
+        if tensors:  # weights with numbers among them
+            return _unwrapped(tensors), None
+        wanted = "no weights" if key is None else f"no weights under {key!r} or another name"
+        raise CheckpointError(f"{path}: {wanted}; the file holds {_described(contents)}")
+    if len(found) > 1:
         raise CheckpointError(
-            f"{path}: no weights under {key!r}; the file holds {_listed(contents)}"
+            f"{path}: several entries hold weights, {_listed(found)}; "
+            "save the one that is meant alone"
         )
-    weights = {name.removeprefix("module."): value for name, value in weights.items()}
-    return weights, None if weights is contents else found
+    ((name, state),) = found.items()
+    if key is not None and key in contents and name != key:
+        warnings.warn(f"{path}: {key!r} is empty; the weights of {name!r} are taken", stacklevel=2)
+    return _unwrapped(state), name
+
+
+def _find_state(contents: Mapping[str, Any], key: str | None) -> dict[str, Mapping[str, Tensor]]:
+    """The entry with weights, or all if nothing tells which is meant."""
+    for name in (key, *_WEIGHT_KEYS):
+        if name is not None and _is_state(contents.get(name)):
+            return {name: contents[name]}
+    found = {str(name): value for name, value in contents.items() if _is_state(value)}
+    if found:
+        return found
+    for name, value in contents.items():
+        if isinstance(value, Mapping):
+            found |= {
+                f"{name} → {inner}": state for inner, state in _find_state(value, key).items()
+            }
+    return found
+
+
+def _is_state(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and len(value) > 0
+        and all(isinstance(name, str) and torch.is_tensor(each) for name, each in value.items())
+    )
+
+
+def _unwrapped(state: Mapping[str, Tensor]) -> State:
+    """Without what DataParallel and torch.compile put before names, wherever they wrapped."""
+    return {_without_wrappers(name): value for name, value in state.items()}
+
+
+def _without_wrappers(name: str) -> str:
+    while name.startswith(_WRAPPERS):
+        name = name.split(".", 1)[1]
+    return name.replace("._orig_mod.", ".")
+
+
+def without_prefixes(weights: Mapping[str, Tensor]) -> Iterator[State]:
+    """The weights as they are, then without the first part of their names as often as all share it.
+
+    Training scripts name the network within a larger module (``net_g.``, ``model.``, ``ema.``);
+    some networks have such a part of their own. Whoever knows the network takes what fits.
+    """
+    state = dict(weights)
+    yield state
+    while len(parts := {name.partition(".")[0] for name in state}) == 1:
+        prefix = f"{parts.pop()}."
+        if not all(name.startswith(prefix) and len(name) > len(prefix) for name in state):
+            return
+        state = {name.removeprefix(prefix): value for name, value in state.items()}
+        yield state
 
 
 def load_into(
-    net: nn.Module, weights: Mapping[str, Tensor], path: str | os.PathLike[str], strict: bool = True
+    net: nn.Module,
+    weights: Mapping[str, Tensor],
+    path: str | os.PathLike[str],
+    strict: bool = True,
+    identify: Callable[[Mapping[str, Tensor]], str | None] | None = None,
 ) -> list[str]:
-    """Loads weights into a network.
+    """Loads weights into a network; a common prefix of the names that it lacks is taken off.
 
     Args:
         net: the network.
         weights: a state dict.
         path: where it came from, for messages.
         strict: every key and shape must fit; otherwise what fits is loaded.
+        identify: says, for the message, which network the weights belong to, if it can.
 
     Returns:
         With ``strict=False``, what was left out, a line each.
 
     Raises:
-        CheckpointError: ``strict`` and something does not fit; says what, and which configuration
-            the weights belong to if the network's class can tell.
+        CheckpointError: ``strict`` and something does not fit; says which keys and shapes.
     """
     own = net.state_dict()
+    weights = max(without_prefixes(weights), key=lambda state: len(own.keys() & state.keys()))
+    notes = _differences(own, weights)
+    if strict and notes:
+        lines = [f"{path}: these weights do not fit {type(net).__name__}", *notes]
+        described = identify(weights) if identify is not None else None
+        if described:
+            lines.append(f"the file holds {described}")
+        raise CheckpointError("\n  ".join(lines))
+    fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
+    net.load_state_dict(fitting, strict=strict)
+    return notes
+
+
+def _differences(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:
+    """What tells a network's state dict from weights, a line a kind."""
     missing = [name for name in own if name not in weights]
     unexpected = [name for name in weights if name not in own]
-    misshapen = [name for name in own if name in weights and own[name].shape != weights[name].shape]
+    shapes = [
+        f"{name} {tuple(weights[name].shape)} for {tuple(own[name].shape)}"
+        for name in own
+        if name in weights and own[name].shape != weights[name].shape
+    ]
     notes = []
     if missing:
         notes.append(f"keys of the network that the file lacks: {_listed(missing)}")
     if unexpected:
         notes.append(f"keys of the file that the network lacks: {_listed(unexpected)}")
-    if misshapen:
-        shapes = [
-            f"{name} {tuple(weights[name].shape)} for {tuple(own[name].shape)}"
-            for name in misshapen
-        ]
+    if shapes:
         notes.append(f"other shapes in the file: {_listed(shapes)}")
-    if strict and notes:
-        lines = [f"{path}: these weights do not fit {type(net).__name__}", *notes]
-        lines += _detected(weights)
-        raise CheckpointError("\n  ".join(lines))
-    net.load_state_dict(
-        {k: v for k, v in weights.items() if k in own and k not in misshapen}, strict=strict
-    )
     return notes
 
 
-def _detected(weights: Mapping[str, Tensor]) -> list[str]:
-    from mambair.archs.registry import DetectionError, detect_network
+def _described(contents: Mapping[str, Any]) -> str:
+    """Keys, and what is under them."""
 
-    try:
-        network = detect_network(weights)
-    except DetectionError:
-        return []
-    described = ", ".join(f"{key}: {value!r}" for key, value in network.items())
-    return [f"the file holds a network of its own kind: {{{described}}}"]
+    def kind(value: Any) -> str:
+        if isinstance(value, Mapping):
+            return "an empty section" if not value else f"a section of {_listed(value, 2)}"
+        return type(value).__name__
+
+    return _listed(f"{key!r} ({kind(value)})" for key, value in contents.items()) or "nothing"
 
 
-def _listed(names: Any) -> str:
+def _listed(names: Iterable[Any], shown: int = _SHOWN) -> str:
     names = [str(name) for name in names]
-    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    more = f", and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more

@@ -7,6 +7,8 @@ products and convolutions; formulas for what it does not know stand here.
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import math
 import weakref
 from collections.abc import Mapping
@@ -20,8 +22,10 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from mambair.archs.attentive_ssm import AttentiveSSM
+from mambair.archs.contract import Contract, ContractError, contract_of
 from mambair.archs.mambair_arch import VisionSSM
-from mambair.archs.registry import build_network
+from mambair.archs.padding import mirror_to_multiple
+from mambair.archs.registry import build_network, build_on_meta
 
 # Operations of the recurrence for every (batch, token, channel, state), and of the skip, as papers
 # on Mamba count them: two products for each of exp(δA), δBu and the state, two for ⟨h, C⟩, one exp.
@@ -64,7 +68,7 @@ class Complexity:
 
 
 def measure_network(section: Mapping[str, Any], height: int, width: int) -> Complexity:
-    """Counts what a ``network_g`` section costs for one picture.
+    """Counts what the network of a ``network_g`` section costs for one picture.
 
     Memory is that of PyTorch's operators in float32; the C++ kernels for CPUs need less.
 
@@ -74,17 +78,22 @@ def measure_network(section: Mapping[str, Any], height: int, width: int) -> Comp
         width: of the input, in pixels.
 
     Raises:
-        ValueError: a size below 1.
+        ValueError: a size below 1, or arguments that the network does not take.
+        ContractError: the network does not map one picture to one picture.
+
+    Example:
+        >>> from mambair.complexity import measure_network
+        >>> section = {"type": "MambaIRv2Light", "depths": [1], "num_heads": [4]}
+        >>> cost = measure_network(section, height=8, width=8)
+        >>> cost.parameters, cost.macs["scan"] > 0
+        (109867, True)
     """
     if height < 1 or width < 1:
         raise ValueError(f"the input must have a size of 1×1 at least, got {height}×{width}")
-    try:
-        with torch.device("meta"):
-            net = build_network(section)
-    except RuntimeError:  # a constructor that looks at its values
-        net = build_network(section).to("meta")
-    channels = next((section[key] for key in ("in_chans", "num_in_ch") if key in section), 3)
-    x = torch.empty(1, channels, height, width, device="meta")
+    net, contract = _build(section)
+    device = next(iter(net.parameters())).device
+    x = torch.zeros(1, contract.in_chans, height, width, device=device)
+    x = mirror_to_multiple(x, contract.size_multiple, contract.minimum_size)
 
     aten, own = torch.ops.aten, torch.ops.mambair
     formulas = {own.selective_scan: _scan_operations, aten.native_layer_norm: _norm_operations}
@@ -108,6 +117,22 @@ def measure_network(section: Mapping[str, Any], height: int, width: int) -> Comp
     return Complexity(parameters, (height, width), macs, extra, live.peak, _saved_bytes(net, x))
 
 
+def _build(section: Mapping[str, Any]) -> tuple[nn.Module, Contract]:
+    """The network, on the ``meta`` device if it can run there, and its contract."""
+    net = build_on_meta(section)
+    try:
+        return net, contract_of(net)
+    except ContractError:
+        # Some networks do without their own tensors' values only once they are built.
+        net = build_network(section)
+    contract = contract_of(net)
+    with contextlib.suppress(ContractError):
+        trial = copy.deepcopy(net).to("meta")
+        contract_of(trial)
+        return trial, contract
+    return net, contract
+
+
 # Everything else that FlopCounterMode knows is a matrix product of a linear layer.
 _KINDS = {
     torch.ops.aten.convolution: "convolution",
@@ -123,11 +148,11 @@ _KINDS = {
 def _scan_operations(u: Any, delta: Any, A: Any, *_: Any, **__: Any) -> int:
     """FLOPs, two for each counted operation: FlopCounterMode's unit."""
     batch, length, channels = u
-    return 2 * batch * length * channels * (_SCAN_OPERATIONS * A[1] + 1)
+    return int(2 * batch * length * channels * (_SCAN_OPERATIONS * A[1] + 1))
 
 
 def _norm_operations(x: Any, *_: Any, **__: Any) -> int:
-    return 2 * _NORM_OPERATIONS * math.prod(x)
+    return int(2 * _NORM_OPERATIONS * math.prod(x))
 
 
 def _modules_without_attention(net: nn.Module) -> list[str]:
@@ -138,7 +163,7 @@ def _modules_without_attention(net: nn.Module) -> list[str]:
 
 def _one_hot_macs(net: nn.Module, height: int, width: int) -> int:
     """The published code multiplies one-hot classes by the dictionary of prompts."""
-    multiple = getattr(net, "multiple", 1)
+    multiple = getattr(net, "padded_to", 1)
     tokens = math.ceil(height / multiple) * math.ceil(width / multiple) * multiple**2
     return sum(
         tokens * module.num_tokens * module.selectiveScan.d_state
@@ -147,11 +172,11 @@ def _one_hot_macs(net: nn.Module, height: int, width: int) -> int:
     )
 
 
-class _LiveBytes(TorchDispatchMode):
+class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """The largest sum of tensors, made while it is active, that are alive at once."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.current = self.peak = 0
         self.known: weakref.WeakSet[Any] = weakref.WeakSet()
 

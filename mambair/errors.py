@@ -9,3 +9,10 @@ class UserError(Exception):
     The message says what is wrong, where (the file, and the key or argument) and what would be
     right. The command line shows it without a traceback.
     """
+
+
+class CheckpointError(UserError, RuntimeError):
+    """A checkpoint cannot be found, read or written, or does not fit the network; names the file.
+
+    It is here because finding weights by name needs no torch, which :mod:`mambair.checkpoint` does.
+    """

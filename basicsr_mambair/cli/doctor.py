@@ -43,7 +43,7 @@ def _versions() -> Iterable[str]:
 def _device() -> Iterable[str]:
     import torch
 
-    from mambair.inference.restorer import pick_device
+    from mambair.inference.device import pick_device
 
     device = pick_device()
     if device.type == "cuda":
@@ -64,7 +64,7 @@ def _kernels() -> Iterable[str]:
 
 
 def _scan() -> Iterable[str]:
-    from mambair.inference.restorer import pick_device
+    from mambair.inference.device import pick_device
     from mambair.ops.selective_scan import available_backends, select_automatic
 
     device = pick_device().type

@@ -14,7 +14,9 @@ from mambair.errors import UserError
 # Each name is a module of this folder that holds the command under the same name; this is also
 # the order in which --help lists them. These modules import torch, BasicSR and whatever else takes
 # time inside their functions, so that help and completion need none of it.
-COMMANDS = ("train", "test", "restore", "report", "prepare", "complexity", "export", "doctor")
+COMMANDS = (
+    "train", "test", "restore", "models", "report", "prepare", "complexity", "export", "doctor"
+)  # fmt: skip
 
 _format_with_place = warnings.formatwarning
 

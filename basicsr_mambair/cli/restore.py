@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from mambair.inference.files import comparison_path
 
 from mambair.imaging.errors import PictureError
 from mambair.imaging.listing import EXTENSIONS, PACKAGE_SCHEME, list_pictures, resolve_root
@@ -191,9 +192,8 @@ def _expand(item: str) -> list[Path]:
 
 def _restore_all(jobs: list[_Job], restorer: Restorer, simulate: bool, compare: bool) -> list[str]:
     """Runs the jobs under a progress bar; returns what went wrong, a line a picture."""
-    from tqdm import tqdm
-
     from mambair.inference.files import restore_picture
+    from tqdm import tqdm
 
     failures = []
     layout = "{desc} {percentage:3.0f}%|{bar}| {elapsed} passed, {remaining} left"

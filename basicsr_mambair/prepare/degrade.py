@@ -21,6 +21,7 @@ from mambair.imaging.jpeg import encode_jpeg
 from mambair.imaging.listing import list_pictures
 from mambair.imaging.reading import decode_picture, read_image
 from mambair.imaging.resizing import crop_to_multiple, imresize
+from mambair.imaging.targets import target_of
 from mambair.imaging.writing import write_bytes, write_image
 
 
@@ -53,9 +54,9 @@ def make_lr(
     folder = Path(output or Path("datasets", data_set_name(origin), "LR_bicubic", f"X{scale}"))
     jobs = []
     for path in pictures:
-        targets = [folder / f"{path.stem}x{scale}.png"]
+        targets = [target_of(path, folder, f"x{scale}", ".png")]
         if hr_output:
-            targets.append(Path(hr_output) / f"{path.stem}.png")
+            targets.append(target_of(path, hr_output, extension=".png"))
         jobs.append(Job(path, tuple(targets)))
     outputs = [Output(folder, origin, {"command": "lr", "scale": scale})]
     if hr_output:
@@ -99,7 +100,7 @@ def make_jpeg(
     pictures = list_pictures(source)
     name = f"JPEG_{quality}" if gray else f"JPEG_color_{quality}"
     folder = Path(output or Path("datasets", data_set_name(pictures[0].parent), name))
-    jobs = [Job(path, (folder / f"{path.stem}.jpg",)) for path in pictures]
+    jobs = [Job(path, (target_of(path, folder, extension=".jpg"),)) for path in pictures]
     settings = {"command": "jpeg", "quality": quality, "colour": not gray}
     compress = partial(_compress, quality=quality, gray=gray)
     outputs = [Output(folder, pictures[0].parent, settings)]

@@ -26,6 +26,7 @@ from tqdm import tqdm
 from basicsr_mambair.progress import progress_bar
 from mambair.errors import UserError
 from mambair.imaging.errors import PictureError
+from mambair.imaging.targets import TargetError, check_targets
 from mambair.imaging.writing import write_bytes
 
 _NOTE = ".prepare.json"
@@ -162,7 +163,10 @@ def run_jobs(
     first, *others = outputs
     for output in outputs:
         output.check()
-    _check_targets(jobs)
+    try:
+        check_targets((job.source, job.targets) for job in jobs)
+    except TargetError as error:
+        raise PrepareError(str(error)) from error
     if others:
         if others[0].folder.resolve() == first.folder.resolve():
             raise PrepareError(f"{first.folder}: was given as the folder of two kinds of results")
@@ -232,19 +236,6 @@ def map_in_parallel(
         raise
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
-
-
-def _check_targets(jobs: Sequence[Job]) -> None:
-    sources = {os.path.normcase(job.source.resolve()) for job in jobs}
-    written: dict[str, Path] = {}
-    for job in jobs:
-        for target in job.targets:
-            if os.path.normcase(target.resolve()) in sources:
-                raise PrepareError(f"{target}: is a picture of the source; choose another output")
-            name = str(target).casefold()  # as file systems may see it
-            if name in written:
-                raise PrepareError(f"{job.source} and {written[name]} would both become {target}")
-            written[name] = job.source
 
 
 def data_set_name(source: Path) -> str:

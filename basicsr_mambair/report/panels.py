@@ -17,10 +17,10 @@ from basicsr_mambair.report.records import (
     plain_name,
 )
 from basicsr_mambair.report.tables import Table, short
+from mambair.imaging.comparison import most_detailed_window
 from mambair.imaging.pixels import Pixels
 from mambair.imaging.resizing import repeat_pixels
 from mambair.imaging.writing import encode_image
-from mambair.inference.files import most_detailed_window
 
 _SIDE = 120  # side of a crop, in pixels of the ground truth
 _ZOOM = 2

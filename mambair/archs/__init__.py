@@ -1,6 +1,13 @@
-"""Networks, under the names that option files use."""
+"""Networks, under the names that option files use; every ``*_arch.py`` of this folder is one."""
+
+import importlib
+import pkgutil
 
 from mambair.archs.mambair_arch import MambaIR
 from mambair.archs.mambairv2_arch import MambaIRv2, MambaIRv2Light
 
 __all__ = ["MambaIR", "MambaIRv2", "MambaIRv2Light"]
+
+for _module in pkgutil.iter_modules(__path__):
+    if _module.name.endswith("_arch"):  # which registers the networks in it
+        importlib.import_module(f"{__name__}.{_module.name}")

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from mambair.archs.attentive_ssm import Routing
 from mambair.archs.detection import detect_frame, width_ratio
 from mambair.archs.feedforward import ConvFFN, GatedConvFFN
-from mambair.archs.mambairv2_blocks import AttentiveBlock, FeedForward
+from mambair.archs.mambairv2_blocks import AttentiveBlock
 from mambair.archs.registry import register_arch
 from mambair.archs.restoration_net import (
     ResidualConnection,
@@ -41,7 +41,7 @@ class MambaIRv2(RestorationNet):
     Args:
         img_size: side of the training input; only ``ape`` depends on it.
         patch_size: must be 1; kept because the published option files may name it.
-        in_chans: colours of input and output, 3 (RGB) or 1 (gray).
+        in_chans: colors of input and output, 3 (RGB) or 1 (gray).
         embed_dim: channels C.
         depths: blocks of every stage.
         d_state: state size N.
@@ -56,9 +56,9 @@ class MambaIRv2(RestorationNet):
         patch_norm: LayerNorm before the first stage.
         use_checkpoint: recompute blocks in the backward pass: less memory, more time.
         upscale: scale of the output.
-        img_range: factor of the normalised input, 1 in every published network.
+        img_range: factor of the normalized input, 1 in every published network.
         upsampler: reconstruction: ``"pixelshuffle"`` (classic SR), ``"pixelshuffledirect"``
-            (light SR), ``"nearest+conv"`` (real-world SR, ×4), ``""`` (denoising, JPEG artefacts).
+            (light SR), ``"nearest+conv"`` (real-world SR, ×4), ``""`` (denoising, JPEG artifacts).
         resi_connection: convolution after a stage: ``"1conv"`` or ``"3conv"``.
         routing: how tokens choose their prompt in ``eval()``: ``"sampled"`` or ``"argmax"``
             (without noise). Training always samples, from PyTorch's global generator.
@@ -73,7 +73,7 @@ class MambaIRv2(RestorationNet):
         ValueError: arguments that do not fit together.
     """
 
-    feed_forward: ClassVar[FeedForward] = ConvFFN
+    feed_forward: ClassVar[type[ConvFFN] | type[GatedConvFFN]] = ConvFFN
     _ffn_kernel: ClassVar[str] = "dwconv.depthwise_conv.0.weight"  # of this FFN alone
     relative_position_index_SA: Tensor  # noqa: N815  (a key of the published checkpoints)
 
@@ -111,7 +111,7 @@ class MambaIRv2(RestorationNet):
             img_range,
             upsampler,
             resi_connection,
-            multiple=window_size,
+            padded_to=window_size,
         )
         _check_arguments(patch_size, embed_dim, depths, num_heads, convffn_kernel_size)
         self.window_size = window_size
@@ -223,10 +223,10 @@ class MambaIRv2(RestorationNet):
         """Absolute position embedding ``(1, H, W, C)``, resampled to the size of the input."""
         assert self.absolute_pos_embed is not None
         side = math.isqrt(self.absolute_pos_embed.shape[1])
-        embedding = self.absolute_pos_embed.unflatten(1, (side, side))
+        embedding = self.absolute_pos_embed.view(1, side, side, -1)
         if (height, width) == (side, side):
             return embedding
-        resized = F.interpolate(
+        resized: Tensor = F.interpolate(
             embedding.permute(0, 3, 1, 2), (height, width), mode="bicubic", align_corners=False
         )
         return resized.permute(0, 2, 3, 1)

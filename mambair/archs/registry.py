@@ -3,8 +3,10 @@
 A network registers itself at its class, which says everything that the rest of the package asks:
 
 - ``detect(state)``, a class method: the constructor arguments that a state dict belongs to, or
-  ``None`` if it is another network's;
-- ``in_chans`` and ``upscale``, attributes of an instance.
+  ``None`` if it is another network's. A class may do without; its files must then hold the section
+  that builds it, which training writes into them;
+- ``in_chans`` and ``upscale``, attributes of an instance, and ``size_multiple``, of which the sides
+  of its input must be multiples (see :mod:`mambair.archs.contract`).
 
 Other registries (BasicSR's) are asked for names that no class here has: installed packages announce
 them as entry points of the group ``mambair.archs``, functions that return classes by name.
@@ -17,6 +19,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from mambair.errors import UserError
@@ -91,7 +94,15 @@ def find_arch(name: str) -> type[nn.Module]:
 
 @cache
 def _sources() -> tuple[Callable[[], Mapping[str, Any]], ...]:
-    return tuple(entry.load() for entry in entry_points(group=_ENTRY_POINTS))
+    sources = []
+    for entry in entry_points(group=_ENTRY_POINTS):
+        try:
+            sources.append(entry.load())
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.split(".")[0] == entry.module.split(".")[0]:
+                raise
+            # A registry whose package is not installed (BasicSR, on Python 3.13) has no networks.
+    return tuple(sources)
 
 
 def build_network(section: Mapping[str, Any]) -> nn.Module:
@@ -103,9 +114,28 @@ def build_network(section: Mapping[str, Any]) -> nn.Module:
     Raises:
         UnknownArchError: there is no such network.
         TypeError, ValueError: arguments that it does not take.
+
+    Example:
+        >>> from mambair.archs.registry import build_network
+        >>> net = build_network({"type": "MambaIRv2Light", "depths": [1], "num_heads": [4]})
+        >>> net.in_chans, net.upscale
+        (3, 1)
     """
     arguments = {key: value for key, value in section.items() if key != "type"}
     return find_arch(section["type"])(**arguments)
+
+
+def build_on_meta(section: Mapping[str, Any]) -> nn.Module:
+    """The network of a section on torch's ``meta`` device: shapes without numbers.
+
+    Raises:
+        UnknownArchError, TypeError, ValueError: as of :func:`build_network`.
+    """
+    try:
+        with torch.device("meta"):
+            return build_network(section)
+    except Exception:  # a constructor that looks at its values, or that truly fails
+        return build_network(section).to("meta")
 
 
 def detect_network(state: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -122,14 +152,36 @@ def detect_network(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
     Raises:
         DetectionError: no registered network has these keys, or some are missing.
+
+    Example:
+        >>> from mambair.archs import MambaIR
+        >>> from mambair.archs.registry import detect_network
+        >>> net = MambaIR(embed_dim=30, depths=[1, 1], upsampler="pixelshuffledirect", upscale=3)
+        >>> section = detect_network(net.state_dict())
+        >>> section["type"], section["depths"], section["upscale"]
+        ('MambaIR', [1, 1], 3)
     """
     for cls in _classes.values():
+        detect: Callable[[Mapping[str, Tensor]], dict[str, Any] | None] | None
+        detect = getattr(cls, "detect", None)
+        if detect is None:
+            continue
         try:
-            arguments = cls.detect(state)  # type: ignore[operator]
-        except (KeyError, ZeroDivisionError) as error:
+            arguments = detect(state)
+        except (LookupError, TypeError, ValueError, ArithmeticError) as error:
             raise DetectionError(
                 f"these weights of {cls.__name__} are incomplete: {error}"
             ) from error
         if arguments is not None:
             return {"type": cls.__name__, **arguments}
     raise DetectionError(f"these are not weights of {', '.join(_classes)}")
+
+
+def describe_weights(state: Mapping[str, Tensor]) -> str | None:
+    """The network that weights belong to, for a message; ``None`` if it cannot be told."""
+    try:
+        section = detect_network(state)
+    except DetectionError:
+        return None
+    described = ", ".join(f"{key}: {value!r}" for key, value in section.items())
+    return f"a network of its own kind: {{{described}}}"

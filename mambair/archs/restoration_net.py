@@ -1,4 +1,4 @@
-"""The frame that MambaIR and MambaIRv2 share: normalisation, stages, long skip, reconstruction.
+"""The frame that MambaIR and MambaIRv2 share: normalization, stages, long skip, reconstruction.
 
 State-dict keys are those of the checkpoints published by the authors of both.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from mambair.archs.feedforward import convolve_tokens
+from mambair.archs.padding import mirror_to_multiple
 from mambair.archs.selective_ssm import SelectiveSSM
 from mambair.ops.selective_scan import backend_names
 
@@ -35,24 +36,25 @@ class RestorationNet(nn.Module):
     """Everything around the stages of a restoration network.
 
     A subclass fills ``layers`` with stages and says in :meth:`_stage_arguments` what their blocks
-    take beside the features.
+    take beside the features. Any size is taken: the network pads its input and cuts its output.
 
     Args:
-        in_chans: colours of input and output, 3 (RGB) or 1 (gray).
+        in_chans: colors of input and output, 3 (RGB) or 1 (gray).
         embed_dim: channels C.
         patch_norm: LayerNorm before the first stage.
         upscale: scale of the output.
-        img_range: factor of the normalised input.
+        img_range: factor of the normalized input.
         upsampler: reconstruction: ``"pixelshuffle"`` (classic SR), ``"pixelshuffledirect"``
-            (light SR), ``"nearest+conv"`` (real-world SR, ×4), ``""`` (denoising, JPEG artefacts).
+            (light SR), ``"nearest+conv"`` (real-world SR, ×4), ``""`` (denoising, JPEG artifacts).
         resi_connection: convolution after the body: ``"1conv"`` or ``"3conv"``.
-        multiple: sides of the input are padded to a multiple of this.
+        padded_to: multiple of which the network makes the sides of its input.
 
     Raises:
         ValueError: arguments that do not fit together.
     """
 
     mean: Tensor
+    size_multiple: ClassVar[int] = 1  # of the input: any size from 1×1 is taken
 
     def __init__(
         self,
@@ -63,7 +65,7 @@ class RestorationNet(nn.Module):
         img_range: float,
         upsampler: Upsampler,
         resi_connection: ResidualConnection,
-        multiple: int = 1,
+        padded_to: int = 1,
     ) -> None:
         super().__init__()
         if not upsampler and upscale == 2:
@@ -74,7 +76,7 @@ class RestorationNet(nn.Module):
         self.upscale = upscale
         self.img_range = img_range
         self.upsampler = upsampler
-        self.multiple = multiple
+        self.padded_to = padded_to
 
         mean = torch.tensor(_RGB_MEAN if in_chans == 3 else (0.0,) * in_chans)
         self.register_buffer("mean", mean.view(1, in_chans, 1, 1), persistent=False)
@@ -151,7 +153,7 @@ class RestorationNet(nn.Module):
             ``(B, in_chans, upscale·H, upscale·W)``, not clamped.
         """
         height, width = x.shape[-2:]
-        x = _mirror_to_multiple(x, self.multiple)
+        x = mirror_to_multiple(x, self.padded_to)
         x = (x - self.mean) * self.img_range
         x = self._reconstruct(x, self.conv_first(x))
         x = x / self.img_range + self.mean
@@ -163,7 +165,9 @@ class RestorationNet(nn.Module):
 
     def _embed(self, x: Tensor) -> Tensor:
         """Features ``(B, H, W, C)`` as the first stage takes them."""
-        return x if self.patch_embed.norm is None else self.patch_embed.norm(x)
+        if self.patch_embed.norm is not None:
+            x = self.patch_embed.norm(x)
+        return x
 
     def _body(self, x: Tensor) -> Tensor:
         """Features ``(B, C, H, W)`` through stages and norm."""
@@ -171,22 +175,26 @@ class RestorationNet(nn.Module):
         arguments = self._stage_arguments(x)
         for stage in self.layers:
             x = stage(x, *arguments)
-        return self.norm(x).permute(0, 3, 1, 2)
+        features: Tensor = self.norm(x)
+        return features.permute(0, 3, 1, 2)
 
     def _reconstruct(self, x: Tensor, first: Tensor) -> Tensor:
-        """Body, long skip and upsampling of the normalised input and its first features."""
+        """Body, long skip and upsampling of the normalized input and its first features."""
         features = self.conv_after_body(self._body(first)) + first
+        result: Tensor
         if self.upsampler == "pixelshuffle":
-            return self.conv_last(self.upsample(self.conv_before_upsample(features)))
-        if self.upsampler == "pixelshuffledirect":
-            return self.upsample(features)
-        if self.upsampler == "nearest+conv":
+            result = self.conv_last(self.upsample(self.conv_before_upsample(features)))
+        elif self.upsampler == "pixelshuffledirect":
+            result = self.upsample(features)
+        elif self.upsampler == "nearest+conv":
             features = self.conv_before_upsample(features)
             for conv in (self.conv_up1, self.conv_up2):
                 features = F.interpolate(features, scale_factor=2, mode="nearest")
                 features = F.leaky_relu(conv(features), 0.2)
-            return self.conv_last(F.leaky_relu(self.conv_hr(features), 0.2))
-        return x + self.conv_last(features)
+            result = self.conv_last(F.leaky_relu(self.conv_hr(features), 0.2))
+        else:
+            result = x + self.conv_last(features)
+        return result
 
 
 class _BlockList(nn.Module):
@@ -232,7 +240,8 @@ class Stage(nn.Module):
 
 
 def _call(block: nn.Module, arguments: tuple[Any, ...], x: Tensor) -> Tensor:
-    return block(x, *arguments)
+    y: Tensor = block(x, *arguments)
+    return y
 
 
 def _check_scale(upscale: int, upsampler: str) -> None:
@@ -279,18 +288,3 @@ def init_linear(module: nn.Module) -> None:
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-
-
-def _mirror_to_multiple(x: Tensor, multiple: int) -> Tensor:
-    """Pads right and bottom to a multiple by mirroring with the edge pixel, as often as needed."""
-    if multiple == 1:
-        return x
-    for dim in (-2, -1):
-        size = x.shape[dim]
-        padded = (size + multiple - 1) // multiple * multiple
-        # A compiled or exported network must not depend on whether the size fits.
-        if torch.compiler.is_compiling() or padded != size:
-            index = torch.arange(padded, device=x.device) % (2 * size)
-            index = torch.where(index < size, index, 2 * size - 1 - index)
-            x = x.index_select(dim, index)
-    return x

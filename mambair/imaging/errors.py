@@ -6,4 +6,4 @@ from mambair.errors import UserError
 
 
 class PictureError(UserError, ValueError):
-    """A picture is missing or cannot be decoded; the message names it."""
+    """A picture is missing, cannot be decoded or cannot be written; the message names it."""

@@ -1,4 +1,4 @@
-"""What a picture is in memory, and the conversions between its depths and colours."""
+"""What a picture is in memory, and the conversions between its depths and colors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def to_uint8(image: Pixels) -> NDArray[np.uint8]:
     """Pixels as uint8, clipped and rounded half to even."""
     if image.dtype == np.uint8:
         return image
-    return (image.clip(0, 1) * 255.0).round().astype(np.uint8)
+    rounded: NDArray[np.uint8] = (image.clip(0, 1) * 255.0).round().astype(np.uint8)
+    return rounded
 
 
 def to_eight_bits(image: Pixels) -> Pixels:
@@ -34,4 +35,5 @@ def luminance(image: Pixels) -> Pixels:
     if image.shape[2] == 1:
         return image
     weights = np.array([24.966, 128.553, 65.481], np.float32) / 255.0
-    return (image @ weights + np.float32(16.0 / 255.0))[..., None]
+    y: Pixels = image @ weights + np.float32(16.0 / 255.0)
+    return y[..., None]

@@ -98,7 +98,7 @@ def read_image(path: str | os.PathLike[str]) -> Pixels:
 def _is_gray_with_alpha(path: str | os.PathLike[str]) -> bool:
     try:
         with Image.open(path) as picture:
-            return picture.mode == "LA"
+            return bool(picture.mode == "LA")
     except (OSError, Image.DecompressionBombError):
         return False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -28,16 +29,20 @@ def self_ensemble(net: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return total / 8
 
 
-def _orientations() -> Iterator[tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]]:
+Orientation = Callable[[Tensor], Tensor]
+
+
+def _orientations() -> Iterator[tuple[Orientation, Orientation]]:
     """The eight symmetries of a square, each with its inverse."""
     for transpose in (False, True):
         for dims in ((), (-1,), (-2,), (-2, -1)):
+            yield partial(_turn, dims, transpose), partial(_turn_back, dims, transpose)
 
-            def forth(x: Tensor, dims: tuple = dims, transpose: bool = transpose) -> Tensor:
-                x = torch.flip(x, dims)
-                return x.transpose(-2, -1) if transpose else x
 
-            def back(y: Tensor, dims: tuple = dims, transpose: bool = transpose) -> Tensor:
-                return torch.flip(y.transpose(-2, -1) if transpose else y, dims)
+def _turn(dims: tuple[int, ...], transpose: bool, x: Tensor) -> Tensor:
+    x = torch.flip(x, dims)
+    return x.transpose(-2, -1) if transpose else x
 
-            yield forth, back
+
+def _turn_back(dims: tuple[int, ...], transpose: bool, y: Tensor) -> Tensor:
+    return torch.flip(y.transpose(-2, -1) if transpose else y, dims)

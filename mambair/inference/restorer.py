@@ -1,111 +1,193 @@
-"""Restores pictures of any depth and colour with a network."""
+"""Restores pictures of any kind, depth and color with a network."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
+from mambair.archs.contract import Contract, ContractError, contract_of
+from mambair.archs.padding import mirror_to_multiple
+from mambair.errors import CheckpointError
 from mambair.imaging.pixels import Pixels
+from mambair.inference import kinds
+from mambair.inference.device import pick_device
 from mambair.inference.ensemble import self_ensemble
-from mambair.inference.tiles import Tiling, run_tiled
-from mambair.inference.weights import load_network
+from mambair.inference.loading import load_network
+from mambair.inference.tiles import DEFAULT_TILE, Tiling, parse_tile, run_tiled
+from mambair.inference.weights import Task, default_weights, find_weights
 
-
-def pick_device(name: str = "auto") -> torch.device:
-    """The device of that name; ``"auto"`` is CUDA where there is one, else the CPU.
-
-    Raises:
-        ValueError: there is no such device here; says why.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"{name}: {str(error).splitlines()[0]}") from error
-    return device
+Picture = TypeVar("Picture", Pixels, Image.Image, Tensor)
+Progress = Callable[[float], None] | None
 
 
 class Restorer:
     """A network and what is needed to apply it to pictures as they come.
 
     Args:
-        net: a restoration network with ``in_chans`` and ``upscale``.
+        net: a restoration network of 1 or 3 channels; its scale and the sizes it takes are those
+            of :func:`mambair.archs.contract.contract_of`.
         device: where to run it.
-        tiling: how to cut large pictures.
+        tiling: how to cut large pictures; by default blended tiles of 256 pixels.
         self_ensemble: average over the eight orientations of a picture.
+
+    Attributes:
+        net: the network, in ``eval()`` on the device.
+        scale: of the network.
+        channels: of the network, 3 (RGB) or 1 (gray).
+
+    Raises:
+        ContractError: the network restores no single pictures of 1 or 3 channels.
     """
 
     def __init__(
         self,
         net: nn.Module,
         device: torch.device | str = "cpu",
-        tiling: Tiling = Tiling("blend", 256, 32),  # noqa: B008  (immutable)
+        tiling: Tiling | None = None,
         self_ensemble: bool = False,
     ) -> None:
+        self.contract: Contract = contract_of(net)
+        if self.contract.in_chans not in (1, 3):
+            raise ContractError(
+                f"{type(net).__name__} takes {self.contract.in_chans} channels; pictures have 1 "
+                "(gray) or 3 (RGB)"
+            )
         self.device = torch.device(device)
         self.net = net.to(self.device).eval()
-        self.tiling = tiling
+        self.tiling = parse_tile(DEFAULT_TILE) if tiling is None else tiling
         self.self_ensemble = self_ensemble
-        self.scale = cast(int, net.upscale)
-        self.channels = cast(int, net.in_chans)
+
+    @property
+    def scale(self) -> int:
+        """Scale of the network."""
+        return self.contract.upscale
+
+    @property
+    def channels(self) -> int:
+        """Channels of the network: 3 (RGB) or 1 (gray)."""
+        return self.contract.in_chans
+
+    def __repr__(self) -> str:
+        color = "RGB" if self.channels == 3 else "gray"
+        return f"Restorer({type(self.net).__name__}, ×{self.scale}, {color}, on {self.device})"
 
     @classmethod
     def from_checkpoint(cls, path: str | os.PathLike[str], **arguments: Any) -> Restorer:
         """A restorer with the network of a weights file; other arguments as of the class.
 
         Raises:
-            CheckpointError: see :func:`load_network`.
+            CheckpointError: see :func:`load_network`, or the network restores no pictures.
         """
         net, _ = load_network(path)
-        return cls(net, **arguments)
+        try:
+            return cls(net, **arguments)
+        except ContractError as error:
+            raise CheckpointError(f"{path}: {error}") from error
 
-    def __call__(self, image: Pixels, progress: Callable[[float], None] | None = None) -> Pixels:
-        """Restores one picture.
+    def __call__(
+        self, picture: Picture, order: kinds.Order = "rgb", progress: Progress = None
+    ) -> Picture:
+        """Restores one picture, or a batch of them.
 
-        A gray picture stays gray: a colour network sees it as three equal channels. A gray network
-        restores the luminance of a colour picture and leaves its colours. Alpha is enlarged
-        bicubically.
+        A gray picture stays gray: a color network sees it as three equal channels. A gray network
+        restores the luminance of a color picture and keeps its colors. Alpha is enlarged
+        bicubically. Float pixels are in [0, 1]; the result is clipped to it.
 
         Args:
-            image: uint8 or uint16, ``(H, W)`` gray, ``(H, W, 2)`` gray and alpha, ``(H, W, 3)``
-                BGR or ``(H, W, 4)`` BGRA.
+            picture: an array of uint8, uint16 or float, ``(H, W)`` gray, ``(H, W, 2)`` gray and
+                alpha, ``(H, W, 3)`` or ``(H, W, 4)`` with alpha; a PIL picture (EXIF orientation is
+                applied, palettes become colors); or a float tensor ``(B, C, H, W)`` with 1 to 4
+                channels, meant as those of an array.
+            order: of the color channels of arrays and tensors: ``"rgb"`` or ``"bgr"`` (OpenCV's).
             progress: called with the fraction of the picture done since the last call.
 
         Returns:
-            The same dtype and channels, sides times the scale of the network.
+            The same kind, type and channels; sides times the scale of the network.
+
+        Raises:
+            PictureError: it is none of these; says what was given and what is taken.
+
+        Example:
+            >>> import mambair, numpy as np
+            >>> model = mambair.load("tiny_x2")
+            >>> model(np.zeros((9, 16, 3), np.uint8)).shape
+            (18, 32, 3)
+            >>> from PIL import Image
+            >>> model(Image.new("L", (16, 9))).size
+            (32, 18)
         """
-        top = np.iinfo(image.dtype).max
-        alpha = image[..., -1] if image.ndim == 3 and image.shape[2] in (2, 4) else None
-        pixels = image[..., :-1] if alpha is not None else image
+        if order not in ("rgb", "bgr"):
+            raise ValueError(f"order must be 'rgb' or 'bgr', got {order!r}")
+        if isinstance(picture, Image.Image):
+            image = kinds.array_of_pil(picture)
+            kinds.check_array(image)
+            return kinds.pil_of_array(self._restore(image, progress))
+        if isinstance(picture, Tensor):
+            return self._restore_batch(picture, order, progress)
+        if not isinstance(picture, np.ndarray):
+            raise kinds.refusal(picture)
+        return self._restore_ordered(picture, order, progress)
+
+    def _restore_batch(self, pictures: Tensor, order: kinds.Order, progress: Progress) -> Tensor:
+        kinds.check_tensor(pictures)
+
+        def advance(fraction: float) -> None:
+            if progress is not None:
+                progress(fraction / len(pictures))
+
+        restored = [
+            self._restore_ordered(kinds.array_of_tensor(each), order, advance) for each in pictures
+        ]
+        return kinds.tensor_of_arrays(restored, like=pictures)
+
+    def _restore_ordered(self, image: Pixels, order: kinds.Order, progress: Progress) -> Pixels:
+        kinds.check_array(image)
+        if order == "bgr":
+            return np.ascontiguousarray(
+                kinds.swap_order(self._restore(kinds.swap_order(image), progress))
+            )
+        return self._restore(image, progress)
+
+    def _restore(self, image: Pixels, progress: Progress) -> Pixels:
+        """Restores an array in RGB."""
+        integers = np.issubdtype(image.dtype, np.integer)
+        top = np.iinfo(image.dtype).max if integers else 1
+        has_alpha = image.ndim == 3 and image.shape[2] in (2, 4)
+        pixels = image[..., :-1] if has_alpha else image
         pixels = (pixels[..., 0] if pixels.shape[2:] == (1,) else pixels).astype(np.float32) / top
         if pixels.ndim == 2:
             restored = self._restore_gray(pixels, progress)
         elif self.channels == 1:
             restored = self._restore_luminance(pixels, progress)
         else:
-            restored = self._run(pixels[..., ::-1], progress)[..., ::-1]
-        result = np.rint(restored.clip(0, 1) * top).astype(image.dtype)
-        if alpha is not None:
-            result = np.dstack([result, self._enlarge(alpha)])
+            restored = self._run(pixels, progress)
+        restored = restored.clip(0, 1) * top
+        result = (np.rint(restored) if integers else restored).astype(image.dtype)
+        if has_alpha:
+            alpha = self._enlarge(image[..., -1] if integers else image[..., -1].astype(np.float32))
+            result = np.dstack([result, alpha.clip(0, top).astype(image.dtype)])
+        elif image.ndim == 3 and result.ndim == 2:
+            result = result[..., None]
         return np.ascontiguousarray(result)
 
-    def _restore_gray(self, gray: Pixels, progress: Callable[[float], None] | None) -> Pixels:
+    def _restore_gray(self, gray: Pixels, progress: Progress) -> Pixels:
         restored = self._run(np.repeat(gray[..., None], self.channels, axis=2), progress)
-        return restored.mean(axis=2)
+        mean: Pixels = restored.mean(axis=2)
+        return mean
 
-    def _restore_luminance(self, bgr: Pixels, progress: Callable[[float], None] | None) -> Pixels:
-        ycrcb = cv2.cvtColor(np.ascontiguousarray(bgr), cv2.COLOR_BGR2YCrCb)
+    def _restore_luminance(self, rgb: Pixels, progress: Progress) -> Pixels:
+        ycrcb = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2YCrCb)
         luminance = self._run(ycrcb[..., :1], progress)
-        colours = [self._enlarge(ycrcb[..., i]) for i in (1, 2)]
-        return cv2.cvtColor(np.dstack([luminance, *colours]), cv2.COLOR_YCrCb2BGR)
+        colors = [self._enlarge(ycrcb[..., i]) for i in (1, 2)]
+        restored: Pixels = cv2.cvtColor(np.dstack([luminance, *colors]), cv2.COLOR_YCrCb2RGB)
+        return restored
 
     def _enlarge(self, plane: Pixels) -> Pixels:
         """One plane ``(H, W)``, enlarged bicubically by the scale of the network."""
@@ -113,15 +195,23 @@ class Restorer:
             return plane
         height, width = plane.shape
         size = (width * self.scale, height * self.scale)
-        return cv2.resize(np.ascontiguousarray(plane), size, interpolation=cv2.INTER_CUBIC)
+        enlarged: Pixels = cv2.resize(
+            np.ascontiguousarray(plane), size, interpolation=cv2.INTER_CUBIC
+        )
+        return enlarged
 
-    def _run(self, pixels: Pixels, progress: Callable[[float], None] | None) -> Pixels:
+    def _run(self, pixels: Pixels, progress: Progress) -> Pixels:
         """Runs the network on float ``(H, W, C)`` in [0, 1]; tiles go to the device one by one."""
         x = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None]
-        dtype = next(self.net.parameters()).dtype
+        first = next(self.net.parameters(), None)
+        dtype = torch.float32 if first is None else first.dtype
+        multiple, least = self.contract.size_multiple, self.contract.minimum_size
 
         def on_device(tile: Tensor) -> Tensor:
-            return self.net(tile.to(self.device, dtype)).float().cpu()
+            height, width = (side * self.scale for side in tile.shape[-2:])
+            padded = mirror_to_multiple(tile.to(self.device, dtype), multiple, least)
+            y: Tensor = self.net(padded)
+            return y[..., :height, :width].float().cpu()
 
         share = 8 if self.self_ensemble else 1
 
@@ -134,4 +224,57 @@ class Restorer:
 
         with torch.inference_mode():
             y = self_ensemble(whole, x) if self.self_ensemble else whole(x)
-        return y[0].numpy().transpose(1, 2, 0)
+        restored: Pixels = y[0].numpy().transpose(1, 2, 0)
+        return restored
+
+
+def load(
+    name: str | os.PathLike[str] | None = None,
+    *,
+    task: Task | None = None,
+    scale: int | None = None,
+    device: torch.device | str = "auto",
+    tile: str | int | None = DEFAULT_TILE,
+    overlap: int | None = None,
+    self_ensemble: bool = False,
+) -> Restorer:
+    """Loads a model that restores pictures.
+
+    Args:
+        name: a model's name (see :func:`mambair.list_models`) or a weights file, ``.pth`` or
+            ``.safetensors``. Without one, the weights of this project for a task.
+        task: ``"sr"`` (super-resolution, the default), ``"jpeg"`` or ``"denoising"``; instead of
+            a name.
+        scale: 2 (the default), 3 or 4, for ``"sr"``. With a name: the scale that it must have.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"xpu"`` or ``"mps"``.
+        tile: larger pictures are cut into tiles of this side and blended; ``"none"``: whole;
+            ``"authors"``: as the published results were made.
+        overlap: of blended tiles, in pixels; 32 by default.
+        self_ensemble: average over the eight orientations: a little better, eight times as long.
+
+    Returns:
+        The model: call it with a picture. The network is ``model.net``.
+
+    Raises:
+        CheckpointError: there is no such model, or its file does not fit.
+        TileError, ValueError: a tile, overlap or device makes no sense here.
+
+    Example:
+        >>> import mambair, numpy as np
+        >>> model = mambair.load(scale=3)
+        >>> model
+        Restorer(MambaIRv2Light, ×3, RGB, on cpu)
+        >>> model(np.zeros((4, 5), np.uint16)).shape
+        (12, 15)
+    """
+    if name is not None and task is not None:
+        raise CheckpointError(f"{name}: a name chooses weights, and so does a task; give one")
+    path = default_weights(task, scale) if name is None else find_weights(name)
+    chosen = pick_device(device) if isinstance(device, str) else device
+    tiling = parse_tile(tile, overlap)
+    restorer = Restorer.from_checkpoint(
+        path, device=chosen, tiling=tiling, self_ensemble=self_ensemble
+    )
+    if name is not None and scale is not None and restorer.scale != scale:
+        raise CheckpointError(f"scale {scale} was asked for; {path} enlarges by {restorer.scale}")
+    return restorer

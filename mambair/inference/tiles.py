@@ -1,17 +1,20 @@
-"""The one place where a picture is cut into tiles."""
+"""The one place where a picture is cut into tiles.
+
+torch is imported where a tile is computed, so that naming a tiling needs none.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple
-
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from mambair.errors import UserError
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DEFAULT_TILE = 256  # side of a blended tile when a picture is restored, in pixels of the input
 _AUTHORS_SIDE = 200  # a side of s pixels is cut into s // 200 + 1 parts
 _DEFAULT_OVERLAP = 32
 _MIN_SIZE = 16
@@ -105,6 +108,8 @@ def _run_authors(
     part is extended by a tenth of its size inward of the picture, and what was extended is cut off
     the result. Nothing is blended.
     """
+    from torch.nn import functional as F
+
     height, width = x.shape[-2:]
     rows, columns = height // _AUTHORS_SIDE + 1, width // _AUTHORS_SIDE + 1
     x = F.pad(x, (0, -width % columns, 0, -height % rows), "reflect")
@@ -186,6 +191,8 @@ def _paste(canvas: Tensor, part: Tensor, start: int, done: int, dim: int) -> Non
 
     ``a + w (b − a)`` is exactly a where b is a: what both sides agree on comes out as it is.
     """
+    import torch
+
     overlap = done - start
     length = part.shape[dim]
     if overlap > 0:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mambair.inference.files import comparison, restore_picture, y_psnr
 from torch import Tensor, nn
 
 from mambair.archs import MambaIRv2Light
@@ -15,7 +16,6 @@ from mambair.checkpoint import CheckpointError, save_checkpoint
 from mambair.imaging.errors import PictureError
 from mambair.imaging.resizing import imresize
 from mambair.inference import Restorer, Tiling
-from mambair.inference.files import comparison, restore_picture, y_psnr
 from mambair.inference.weights import find_weights, load_network
 from tests.conftest import photograph, tiny_network
 

@@ -1,0 +1,32 @@
+"""Padding pictures to the sizes that networks take."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def mirror_to_multiple(x: Tensor, multiple: int, least: int = 1) -> Tensor:
+    """Pads right and bottom by mirroring with the edge pixel, as often as needed.
+
+    Args:
+        x: ``(B, C, H, W)``.
+        multiple: both sides become multiples of this.
+        least: and at least this long.
+
+    Returns:
+        ``(B, C, H', W')``, with ``x`` at the top left.
+    """
+    if multiple == 1 and least == 1:
+        return x
+    for dim in (-2, -1):
+        size = x.shape[dim]
+        padded = (size + multiple - 1) // multiple * multiple
+        if least > 1:
+            padded = max(padded, (least + multiple - 1) // multiple * multiple)
+        # A compiled or exported network must not depend on whether the size fits.
+        if torch.compiler.is_compiling() or padded != size:
+            index = torch.arange(padded, device=x.device) % (2 * size)
+            index = torch.where(index < size, index, 2 * size - 1 - index)
+            x = x.index_select(dim, index)
+    return x

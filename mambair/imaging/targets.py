@@ -1,0 +1,66 @@
+"""The files that results are written to: their names, and what must not be overwritten."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from mambair.imaging.errors import PictureError
+
+
+class TargetError(PictureError):
+    """A result would replace a picture that is read, or another result; names both."""
+
+
+def target_of(
+    source: Path, folder: str | os.PathLike[str], suffix: str = "", extension: str | None = None
+) -> Path:
+    """Where the result of a picture is written.
+
+    Args:
+        source: the picture.
+        folder: of the results.
+        suffix: added to the name.
+        extension: of the result, with its dot; that of the picture by default.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from mambair.imaging.targets import target_of
+        >>> target_of(Path("in/bird.jpg"), "out", "x2", ".png").as_posix()
+        'out/birdx2.png'
+    """
+    return Path(folder, f"{source.stem}{suffix}{source.suffix if extension is None else extension}")
+
+
+def comparison_path(target: Path) -> Path:
+    """Where the comparison of a result is written, beside it."""
+    return target_of(target, target.parent, "_compare", ".png")
+
+
+def check_targets(jobs: Iterable[tuple[Path, Sequence[Path]]]) -> None:
+    """Makes sure, before any work, that no result replaces a source or another result.
+
+    Args:
+        jobs: every picture and the files that are made of it.
+
+    Raises:
+        TargetError: one would; names both.
+    """
+    jobs = list(jobs)
+    sources = {os.path.normcase(source.resolve()) for source, _ in jobs}
+    written: dict[str, Path] = {}
+    for source, targets in jobs:
+        for target in targets:
+            if os.path.normcase(target.resolve()) in sources:
+                raise TargetError(
+                    f"{target}: is a picture of the source and a result would replace it; "
+                    "choose another output folder"
+                )
+            name = str(target).casefold()  # as file systems may see it
+            if name in written:
+                raise TargetError(
+                    f"{source} and {written[name]} would both become {target}; "
+                    "give them output folders of their own"
+                )
+            written[name] = source

@@ -1,0 +1,82 @@
+"""From a weights file to the network in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from mambair.archs.registry import (
+    DetectionError,
+    build_network,
+    detect_network,
+)
+from mambair.checkpoint import (
+    SECTION_KEY,
+    load_checkpoint,
+    load_into,
+    weights_of,
+    without_prefixes,
+)
+from mambair.errors import CheckpointError
+
+
+def load_network(
+    path: str | os.PathLike[str], key: str = "params_ema"
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Builds the network of a weights file, with those weights, in ``eval()``.
+
+    Its configuration is the one in the file, if the file holds one (what ``basicsr train`` and
+    ``basicsr export`` write does), otherwise the one detected from the tensors.
+
+    Args:
+        path: ``.pth`` or ``.safetensors``.
+        key: entry that holds the weights; another usual one is taken if it is missing.
+
+    Returns:
+        The network and its ``network_g`` section.
+
+    Raises:
+        CheckpointError: the file cannot be read, or is of no network known here.
+
+    Example:
+        >>> from mambair.inference.loading import load_network
+        >>> from mambair.inference.weights import find_weights
+        >>> net, section = load_network(find_weights("tiny_x3"))
+        >>> section["type"], net.upscale
+        ('MambaIRv2Light', 3)
+    """
+    contents = load_checkpoint(path)
+    weights, _ = weights_of(contents, path, key)
+    section = contents.get(SECTION_KEY)
+    if isinstance(section, Mapping) and "type" in section:
+        section = dict(section)
+    else:
+        weights, section = _detect(weights, path)
+    try:
+        net = build_network(section)
+    except (LookupError, TypeError, ValueError, ImportError) as error:
+        raise CheckpointError(
+            f"{path}: holds a {section['type']}, which cannot be built: {error}"
+        ) from error
+    load_into(net, weights, path)
+    return net.eval(), section
+
+
+def _detect(
+    weights: Mapping[str, Tensor], path: str | os.PathLike[str]
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Weights without a prefix that is not the network's own, and the section that builds it."""
+    first: DetectionError | None = None
+    for state in without_prefixes(weights):
+        try:
+            return state, detect_network(state)
+        except DetectionError as error:
+            first = first or error
+    names = ", ".join([*weights][:3])
+    raise CheckpointError(
+        f"{path}: {first}, and the file holds no section {SECTION_KEY!r} that names another "
+        f"network, as files of 'basicsr train' do; its keys are {names}, …"
+    ) from first
