@@ -89,8 +89,6 @@ def parse_command_line(command: str) -> RunArguments:
     def parse(**arguments: Any) -> RunArguments:
         return as_run_arguments(**arguments)
 
-    from basicsr_mambair.options import RunArguments
-
     try:
         result = parse.main(sys.argv[1:], prog_name=sys.argv[0], standalone_mode=False)
     except click.ClickException as error:
