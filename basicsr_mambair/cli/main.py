@@ -12,6 +12,7 @@ from basicsr_mambair.cli.complexity import complexity
 from basicsr_mambair.cli.doctor import doctor
 from basicsr_mambair.cli.export import export
 from basicsr_mambair.cli.memory import keep_freed_memory
+from basicsr_mambair.cli.models import models
 from basicsr_mambair.cli.prepare import prepare
 from basicsr_mambair.cli.report import report
 from basicsr_mambair.cli.restore import restore
@@ -72,5 +73,5 @@ def main() -> None:
     """Train, measure and use MambaIRv2 and every network of BasicSR."""
 
 
-for _command in (train, test, restore, report, prepare, complexity, export, doctor):
+for _command in (train, test, restore, report, prepare, complexity, export, models, doctor):
     main.add_command(_command)

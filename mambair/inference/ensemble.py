@@ -36,7 +36,6 @@ def _orientations() -> Iterator[tuple[Orientation, Orientation]]:
     """The eight symmetries of a square, each with its inverse."""
     for transpose in (False, True):
         for dims in ((), (-1,), (-2,), (-2, -1)):
-
             yield partial(_turn, dims, transpose), partial(_turn_back, dims, transpose)
 
 
