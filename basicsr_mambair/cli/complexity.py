@@ -7,6 +7,8 @@ import re
 
 import click
 
+from basicsr_mambair.cli.import_option import import_modules, modules_option
+
 
 @click.command()
 @click.option(
@@ -22,18 +24,25 @@ import click
 )
 @click.option("--input-size", metavar="WxH", help="Size of the input, instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@modules_option
 def complexity(
-    paths: tuple[str, ...], output_size: str, input_size: str | None, as_json: bool
+    paths: tuple[str, ...],
+    output_size: str,
+    input_size: str | None,
+    as_json: bool,
+    modules: tuple[str, ...],
 ) -> None:
     """Count parameters, multiply-accumulates and activation memory of networks.
 
-    Nothing is run: the largest network takes seconds on any machine. The column "as published" adds
-    what the papers' counts hold beside multiply-accumulates (docs/complexity.md).
+    Nothing is run: the largest network takes seconds on any machine. It must map one picture to one
+    picture. The column "as published" adds what the papers' counts hold beside
+    multiply-accumulates (docs/complexity.md).
 
     \b
     basicsr complexity -opt options/test/mambairv2_light_x2.yml
     basicsr complexity -opt FILE -opt FILE --input-size 512x512
     """
+    import_modules(modules)
     from tabulate import tabulate
 
     from basicsr_mambair.options import load_any_options
@@ -49,7 +58,11 @@ def complexity(
             width, height = (s // scale for s in _parse_size(output_size, "--output-size"))
         if not (width and height):
             raise click.BadParameter(f"is too small for scale {scale}", param_hint="--output-size")
-        cost = measure_network(options["network_g"], height, width)
+        try:
+            cost = measure_network(options["network_g"], height, width)
+        except Exception as error:  # whatever a network of BasicSR or of others does
+            kind = options["network_g"].get("type")
+            raise click.ClickException(f"{path}: network_g: {kind}: no figure: {error}") from error
         rows.append(
             {
                 "network": options["name"],

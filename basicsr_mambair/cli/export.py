@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from basicsr_mambair.cli.import_option import import_modules, modules_option
+
 
 @click.command()
 @click.argument("weights", metavar="FILE|NAME")
@@ -14,26 +16,34 @@ import click
     "--output",
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The file to write, NAME.safetensors.",
+    help="The file to write: NAME.safetensors, or NAME.pth in BasicSR's layout.",
 )
 @click.option(
     "--raw", is_flag=True, help="The weights of the last iteration, not their average (EMA)."
 )
-def export(weights: str, output: Path, raw: bool) -> None:
-    """Write the weights of a network alone, as safetensors, to pass on.
+@modules_option
+def export(weights: str, output: Path, raw: bool, modules: tuple[str, ...]) -> None:
+    """Write the weights of a network alone, to pass on.
 
     WEIGHTS is what `restore -w` takes. Of a training's checkpoint the averaged weights (EMA) are
     taken, unless --raw asks for the last ones: after a short training the average still holds some
-    of the first. The file holds the network's section of the option file too.
+    of the first. The file holds the network's section of the option file too, so that whoever loads
+    it needs no option file.
 
     \b
     basicsr export tiny_x2 -o experiments/pretrained_models/tiny_x2.safetensors
+    basicsr export tiny_x2 -o tiny_x2.pth
     """
-    from mambair.checkpoint import save_safetensors
-    from mambair.inference.weights import find_weights, load_network
+    import_modules(modules)
+    from mambair.checkpoint import SECTION_KEY, save_checkpoint, save_safetensors
+    from mambair.inference.loading import load_network
+    from mambair.inference.weights import find_weights
 
-    if output.suffix != ".safetensors":
-        raise click.BadParameter("must end in .safetensors", param_hint="--output")
+    if output.suffix not in (".safetensors", ".pth"):
+        raise click.BadParameter("must end in .safetensors or .pth", param_hint="--output")
     net, section = load_network(find_weights(weights), key="params" if raw else "params_ema")
-    save_safetensors(net.state_dict(), output, {"network_g": section})
+    if output.suffix == ".pth":
+        save_checkpoint({"params": net.state_dict(), SECTION_KEY: section}, output)
+    else:
+        save_safetensors(net.state_dict(), output, {SECTION_KEY: section})
     click.echo(f"{output}: {output.stat().st_size / 1e6:.2f} MB")

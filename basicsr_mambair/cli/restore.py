@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from mambair.inference.files import comparison_path
 
+from basicsr_mambair.cli.import_option import import_modules, modules_option
 from mambair.imaging.errors import PictureError
 from mambair.imaging.listing import EXTENSIONS, PACKAGE_SCHEME, list_pictures, resolve_root
+from mambair.imaging.targets import TargetError, check_targets, comparison_path, target_of
+from mambair.inference.tiles import DEFAULT_TILE, TileError, parse_tile
 
 if TYPE_CHECKING:
     from mambair.inference.restorer import Restorer
@@ -25,6 +27,10 @@ _FORMATS = ("auto", "png", "jpg", "webp", "tif", "bmp")
 class _Job:
     source: Path
     target: Path
+
+    def written(self, compare: bool) -> list[Path]:
+        """The files that it writes."""
+        return [self.target, comparison_path(self.target)] if compare else [self.target]
 
 
 @click.command()
@@ -42,7 +48,8 @@ class _Job:
     "--weights",
     metavar="FILE|NAME",
     help="Weights file (.pth, .safetensors), or the name of an experiment under experiments/ or of "
-    "a file in experiments/pretrained_models/. The network is detected from the weights.  "
+    "a file in experiments/pretrained_models/. The network is the one that the file names, or is "
+    "detected from the weights.  "
     "[default: the small networks that come with this package, by --task and --scale]",
 )
 @click.option(
@@ -53,7 +60,7 @@ class _Job:
 @click.option("--scale", type=click.IntRange(1), help="Enlarge by this, 2, 3 or 4.  [default: 2]")
 @click.option(
     "--tile",
-    default="256",
+    default=str(DEFAULT_TILE),
     show_default=True,
     metavar="SIZE|none|authors",
     help="Cut larger pictures into tiles of SIZE input pixels and blend them; 'authors': as the "
@@ -75,7 +82,13 @@ class _Job:
     is_flag=True,
     help="Average over the eight orientations: a little better, eight times as long.",
 )
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda[:N]|xpu|mps",
+    help="Where to run the network; 'auto': the first of cuda, xpu, mps and cpu that there is.",
+)
 @click.option(
     "--simulate",
     is_flag=True,
@@ -87,6 +100,7 @@ class _Job:
     is_flag=True,
     help="Also write NAME_compare.png: before, bicubic and after, side by side.",
 )
+@modules_option
 def restore(
     inputs: tuple[str, ...],
     output: Path,
@@ -102,6 +116,7 @@ def restore(
     device: str,
     simulate: bool,
     compare: bool,
+    modules: tuple[str, ...],
 ) -> None:
     """Restore pictures: files, folders or globs; png, jpg, webp, tif, bmp; 8 or 16 bits.
 
@@ -113,8 +128,9 @@ def restore(
     basicsr restore scans/ -o clean --task jpeg
     basicsr restore 'scans/*.tif' -o restored -w quickstart --compare
     """
-    from mambair.inference.restorer import Restorer, pick_device
-    from mambair.inference.tiles import TileError, parse_tile
+    import_modules(modules)
+    from mambair.inference.device import pick_device
+    from mambair.inference.restorer import Restorer
     from mambair.inference.weights import default_weights, find_weights
 
     try:
@@ -132,7 +148,7 @@ def restore(
     jobs = _plan_jobs(inputs, output, file_format, suffix, compare)
     if skip_existing:
         jobs = [job for job in jobs if not job.target.exists()]
-    path = find_weights(weights) if weights else default_weights(task or "sr", scale or 2)
+    path = find_weights(weights) if weights else default_weights(task, scale)
     restorer = Restorer.from_checkpoint(
         path, device=chosen, tiling=tiling, self_ensemble=self_ensemble
     )
@@ -151,30 +167,18 @@ def restore(
 def _plan_jobs(
     inputs: tuple[str, ...], output: Path, file_format: str, suffix: str, compare: bool
 ) -> list[_Job]:
-    """Every input with the file it becomes; finds out what cannot work before any work."""
-    from mambair.inference.files import comparison_path
-
-    sources = dict.fromkeys(path for item in inputs for path in _expand(item))
-    originals = {os.path.normcase(source.resolve()) for source in sources}
+    """Every input with the file it becomes; finds out before any work what cannot work."""
     jobs: list[_Job] = []
-    written: dict[str, Path] = {}
-    for source in sources:
+    for source in dict.fromkeys(path for item in inputs for path in _expand(item)):
         extension = source.suffix if file_format == "auto" else f".{file_format}"
         if extension.lower() not in EXTENSIONS:
             formats = ", ".join(EXTENSIONS)
             raise click.UsageError(f"{source}: cannot be written as {extension!r}, only {formats}")
-        job = _Job(source, output / f"{source.stem}{suffix}{extension}")
-        jobs.append(job)
-        for path in [job.target, comparison_path(job.target)] if compare else [job.target]:
-            if os.path.normcase(path.resolve()) in originals:
-                raise click.UsageError(f"{path}: a result would replace it; choose another -o")
-            name = str(path).casefold()  # as file systems may see it
-            if name in written:
-                raise click.UsageError(
-                    f"{source} and {written[name]} would both become {path}; "
-                    "restore them to folders of their own"
-                )
-            written[name] = source
+        jobs.append(_Job(source, target_of(source, output, suffix, extension)))
+    try:
+        check_targets((job.source, job.written(compare)) for job in jobs)
+    except TargetError as error:
+        raise click.UsageError(f"{error} (-o)") from error
     return jobs
 
 
@@ -192,8 +196,9 @@ def _expand(item: str) -> list[Path]:
 
 def _restore_all(jobs: list[_Job], restorer: Restorer, simulate: bool, compare: bool) -> list[str]:
     """Runs the jobs under a progress bar; returns what went wrong, a line a picture."""
-    from mambair.inference.files import restore_picture
     from tqdm import tqdm
+
+    from mambair.inference.file_to_file import restore_file
 
     failures = []
     layout = "{desc} {percentage:3.0f}%|{bar}| {elapsed} passed, {remaining} left"
@@ -205,7 +210,7 @@ def _restore_all(jobs: list[_Job], restorer: Restorer, simulate: bool, compare: 
         for number, job in enumerate(jobs, start=1):
             bar.set_description(f"{job.source.name} ({number}/{len(jobs)})")
             try:
-                report = restore_picture(
+                report = restore_file(
                     restorer,
                     job.source,
                     job.target,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
+from mambair.archs.contract import Contract, contract_of
 from mambair.archs.registry import (
     DetectionError,
     build_network,
+    build_on_meta,
     detect_network,
 )
 from mambair.checkpoint import (
@@ -48,21 +51,61 @@ def load_network(
         >>> section["type"], net.upscale
         ('MambaIRv2Light', 3)
     """
+    weights, section = _read(path, key)
+    net = _build(build_network, section, path)
+    load_into(net, weights, path)
+    return net.eval(), section
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """What a weights file holds.
+
+    Attributes:
+        section: the ``network_g`` section that builds the network.
+        contract: channels, scale, and the sizes that it takes.
+        parameters: trainable numbers.
+    """
+
+    section: dict[str, Any]
+    contract: Contract
+    parameters: int
+
+
+def describe_model(path: str | os.PathLike[str]) -> ModelDescription:
+    """Says what a weights file holds; the network gets no memory.
+
+    Raises:
+        CheckpointError: see :func:`load_network`.
+        ContractError: the network restores no single pictures.
+    """
+    _, section = _read(path, "params_ema")
+    net = _build(build_on_meta, section, path)
+    parameters = sum(each.numel() for each in net.parameters() if each.requires_grad)
+    return ModelDescription(section, contract_of(net), parameters)
+
+
+def _read(path: str | os.PathLike[str], key: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Weights and section of a file."""
     contents = load_checkpoint(path)
     weights, _ = weights_of(contents, path, key)
     section = contents.get(SECTION_KEY)
     if isinstance(section, Mapping) and "type" in section:
-        section = dict(section)
-    else:
-        weights, section = _detect(weights, path)
+        return weights, dict(section)
+    return _detect(weights, path)
+
+
+def _build(
+    build: Callable[[Mapping[str, Any]], nn.Module],
+    section: Mapping[str, Any],
+    path: str | os.PathLike[str],
+) -> nn.Module:
     try:
-        net = build_network(section)
-    except (LookupError, TypeError, ValueError, ImportError) as error:
+        return build(section)
+    except Exception as error:  # whatever a foreign constructor does with its arguments
         raise CheckpointError(
             f"{path}: holds a {section['type']}, which cannot be built: {error}"
         ) from error
-    load_into(net, weights, path)
-    return net.eval(), section
 
 
 def _detect(
