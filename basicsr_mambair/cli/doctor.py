@@ -77,18 +77,16 @@ def _scan() -> Iterable[str]:
 
 
 def _basicsr() -> Iterable[str]:
-    import importlib.util
-
-    if importlib.util.find_spec("basicsr") is None:
-        yield "not installed: train and test need it, every other command works without it."
-        yield "It cannot be built on Python 3.13 or later, but a wheel built by an older Python"
-        yield "runs there:"
-        yield "  python3.12 -m pip wheel --no-deps basicsr==1.4.2"
-        yield "  python -m pip install basicsr-1.4.2-py3-none-any.whl"
-        return
-    import basicsr  # applies the repairs
-
     from basicsr_mambair import repairs
+    from basicsr_mambair.training.requirements import require_basicsr
+    from mambair.errors import UserError
+
+    try:
+        require_basicsr()
+    except UserError as error:
+        yield str(error)
+        return
+    import basicsr
 
     yield f"in {basicsr.__path__[0]}; repairs:"
     for repair in repairs.repairs():
