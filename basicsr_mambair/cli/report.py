@@ -74,6 +74,7 @@ def report(
     """
     from basicsr_mambair.report import Variant, measure, plan, read, write_report
     from basicsr_mambair.report.panels import check_chosen, picture_names
+    from basicsr_mambair.training.requirements import require_basicsr
     from mambair.inference.tiles import TileError, parse_tile
 
     if not paths and not folders:
@@ -83,6 +84,8 @@ def report(
             parse_tile(tile)
         except TileError as error:
             raise click.BadParameter(str(error), param_hint="--tile") from error
+    if paths:
+        require_basicsr()
     variant = Variant(routing, tile, self_ensemble)  # type: ignore[arg-type]  # click has checked
     measurements = [read(folder) for folder in folders]
     plans = [plan(path, variant) for path in paths]
