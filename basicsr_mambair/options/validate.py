@@ -103,7 +103,7 @@ def _check_train(train: dict[str, Any], batch_size: int) -> None:
     from basicsr.models import lr_scheduler
     from basicsr.utils.registry import LOSS_REGISTRY
 
-    from basicsr_mambair.repairs.optimizers import optimizer_class
+    from basicsr_mambair.options.optimizers import optimizer_class
 
     _check_keys(train, known.TRAIN, "train")
     _require(train, ("total_iter", "optim_g", "scheduler"), "train")
