@@ -14,7 +14,7 @@ def python(code: str, cwd: Path, *arguments: str) -> subprocess.CompletedProcess
     """Runs code in a process of its own; modules of ``cwd`` come first, as in a checkout."""
     return subprocess.run(
         [sys.executable, *arguments, "-c", code],
-        cwd=cwd, capture_output=True, text=True, timeout=120,
+        cwd=cwd, capture_output=True, text=True, timeout=240,
     )  # fmt: skip
 
 
@@ -48,7 +48,7 @@ def test_a_command_in_a_checkout_of_a_fork_says_so_without_a_traceback(tmp_path:
     (tmp_path / "run.yml").write_text("name: x\n")
     run = subprocess.run(
         [sys.executable, "-m", "basicsr_mambair", "train", "-opt", "run.yml"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=120,
+        cwd=tmp_path, capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     assert run.returncode == 1
     assert "Traceback" not in run.stderr
