@@ -9,9 +9,9 @@ from basicsr.utils.registry import ARCH_REGISTRY
 
 import mambair.archs  # noqa: F401  (fills its registry)
 from basicsr_mambair.registering import registers_in
-from mambair.archs.registry import follow_registrations
+from mambair.archs.registry import for_every_arch
 
-follow_registrations(registers_in(ARCH_REGISTRY))
+for_every_arch(registers_in(ARCH_REGISTRY))
 
 
 def basicsr_networks() -> Mapping[str, Any]:

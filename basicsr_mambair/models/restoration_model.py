@@ -6,7 +6,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import nullcontext
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import basicsr  # noqa: F401  (activates the plugin before anything here is used)
@@ -21,6 +21,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from basicsr_mambair.models.training_losses import TrainingLosses, check_loss_sections
 from basicsr_mambair.registering import registers_in
+from mambair.archs.contract import ContractError, contract_of
+from mambair.archs.padding import mirror_to_multiple
 from mambair.imaging.resizing import imresize
 from mambair.inference.ensemble import self_ensemble
 from mambair.inference.tiles import parse_tile, run_tiled
@@ -211,7 +213,24 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
             self.net_g.train()
 
     def _restore(self, net: torch.nn.Module, x: Tensor) -> Tensor:
-        return run_tiled(net, x, self.scale, self.tiling)
+        multiple, least = self._sizes
+
+        def fitted(tile: Tensor) -> Tensor:
+            """Runs a tile in a size that the network takes."""
+            height, width = (side * self.scale for side in tile.shape[-2:])
+            output: Tensor = net(mirror_to_multiple(tile, multiple, least))
+            return output[..., :height, :width]
+
+        return run_tiled(fitted, x, self.scale, self.tiling)
+
+    @cached_property
+    def _sizes(self) -> tuple[int, int]:
+        """Of what the sides of the network's input must be multiples, and at least how long."""
+        try:
+            contract = contract_of(self.get_bare_model(self.net_g))
+        except ContractError:  # it has its own way with pictures; it gets them as they are
+            return 1, 1
+        return contract.size_multiple, contract.minimum_size
 
     def nondist_validation(
         self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool

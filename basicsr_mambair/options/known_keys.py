@@ -9,7 +9,7 @@ def _keys(text: str) -> frozenset[str]:
 
 TOP = _keys(
     """name model_type scale num_gpu manual_seed datasets path train val logger dist_params
-    find_unused_parameters published
+    find_unused_parameters published imports
     queue_size gt_size resize_prob resize_range gaussian_noise_prob noise_range poisson_scale_range
     gray_noise_prob jpeg_range second_blur_prob resize_prob2 resize_range2 gaussian_noise_prob2
     noise_range2 poisson_scale_range2 gray_noise_prob2 jpeg_range2 gt_usm l1_gt_usm percep_gt_usm

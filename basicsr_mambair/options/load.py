@@ -16,7 +16,9 @@ from basicsr_mambair.options.compose import (
     resolve_references,
 )
 from basicsr_mambair.options.errors import OptionError
+from basicsr_mambair.options.pretrained import find_pretrained
 from basicsr_mambair.options.validate import validate_options
+from basicsr_mambair.plugins import PluginError, import_plugins
 from mambair.signatures import did_you_mean
 
 
@@ -47,8 +49,13 @@ def load_options(
         for entry in overrides:
             _override(options, entry)
         resolve_references(options)
+        import_plugins(options.get("imports") or ())
+        if check_files:
+            find_pretrained(options)
         _complete(options, is_train)
         validate_options(options, is_train, check_files)
+    except PluginError as error:
+        raise OptionError(f"{path}: imports: {error}") from error
     except OptionError as error:
         raise OptionError(f"{path}: {error}") from error.__cause__
     return options

@@ -103,9 +103,9 @@ def _check_train(train: dict[str, Any], batch_size: int) -> None:
     from basicsr.models import lr_scheduler
     from basicsr.utils.registry import LOSS_REGISTRY
 
-    from basicsr_mambair.repairs.optimizers import optimizer_class
+    from basicsr_mambair.options.optimizers import optimizer_class
 
-    _check_keys(train, known.TRAIN, "train")
+    _check_keys({k: v for k, v in train.items() if not k.endswith("_opt")}, known.TRAIN, "train")
     _require(train, ("total_iter", "optim_g", "scheduler"), "train")
     _check_number(train, "total_iter", "train")
     _check_number(train, "grad_clip_norm", "train")
@@ -117,7 +117,7 @@ def _check_train(train: dict[str, Any], batch_size: int) -> None:
             except ValueError as error:
                 raise OptionError(f"train.{key}.type: {error}") from error
             _check_arguments(section, cls, f"train.{key}", given=("params",))
-        elif key in known.LOSSES and section is not None:
+        elif key.endswith("_opt") and section is not None:
             _check_call(section, dict(iter(LOSS_REGISTRY)), f"train.{key}", "loss")
     schedulers = {name: getattr(lr_scheduler, cls) for name, cls in known.SCHEDULERS.items()}
     scheduler = _section(train, "scheduler", "train")

@@ -11,9 +11,7 @@ from typing import Any
 
 # Importing one of these imports no BasicSR; its repairs do, when they are applied. The first must
 # stay first: without it BasicSR cannot be imported at all.
-_MODULES = (
-    "imports", "images", "logs", "distributed", "optimizers", "prefetching", "realesrgan",
-)  # fmt: skip
+_MODULES = ("imports", "images", "logs", "distributed", "prefetching", "realesrgan")
 
 
 @dataclass

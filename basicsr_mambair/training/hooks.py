@@ -1,4 +1,4 @@
-"""Puts this project's options, loaders and checkpoints in the place of BasicSR's.
+"""Puts this project's options, loaders, optimizers and checkpoints in the place of BasicSR's.
 
 They are repairs like those of :mod:`basicsr_mambair.repairs`: each names the fault, checks that it
 is there, and can be undone. What they put in is a part of the run, so they are declared here. A
@@ -150,4 +150,21 @@ def loader_workers() -> bool:
         return loader
 
     replace(basicsr.data, "build_dataloader", build_dataloader)
+    return True
+
+
+@repair("Adam is the only optimizer", thread="basicsr/models/base_model.py, get_optimizer")
+def every_optimizer() -> bool:
+    """Takes any optimizer of ``torch.optim`` by its name."""
+    from basicsr.models.base_model import BaseModel
+
+    if not source_has(BaseModel.get_optimizer, "is not supperted yet"):
+        return False
+
+    def get_optimizer(self: Any, optim_type: str, params: Any, **kwargs: Any) -> Any:
+        from basicsr_mambair.options.optimizers import optimizer_class
+
+        return optimizer_class(optim_type)(params, **kwargs)
+
+    replace(BaseModel, "get_optimizer", get_optimizer)
     return True

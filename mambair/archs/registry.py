@@ -28,7 +28,7 @@ from mambair.signatures import did_you_mean
 NetworkClass = TypeVar("NetworkClass", bound=type[nn.Module])
 
 _classes: dict[str, type[nn.Module]] = {}
-_followers: list[Callable[[type[nn.Module]], object]] = []
+_listeners: list[Callable[[type[nn.Module]], Any]] = []
 _ENTRY_POINTS = "mambair.archs"
 
 
@@ -46,27 +46,22 @@ def register_arch(cls: NetworkClass) -> NetworkClass:
     Raises:
         ValueError: another class has that name.
     """
-    other = _classes.get(cls.__name__)
-    if other is not None and other is not cls:
+    other = _classes.setdefault(cls.__name__, cls)
+    if other is not cls:
         raise ValueError(
             f"{cls.__name__} of {cls.__module__}: {other.__module__} already has a network "
             "of that name"
         )
-    if other is None:
-        _classes[cls.__name__] = cls
-        for follow in _followers:
-            follow(cls)
+    for listener in _listeners:
+        listener(cls)
     return cls
 
 
-def follow_registrations(follow: Callable[[type[nn.Module]], object]) -> None:
-    """Calls a function with every registered network: those there are, and each one to come.
-
-    Other registries keep up with this one so.
-    """
-    _followers.append(follow)
-    for cls in tuple(_classes.values()):
-        follow(cls)
+def for_every_arch(listener: Callable[[type[nn.Module]], Any]) -> None:
+    """Calls a function with every class that has registered itself or ever will."""
+    _listeners.append(listener)
+    for cls in _classes.values():
+        listener(cls)
 
 
 def registered_archs() -> tuple[type[nn.Module], ...]:

@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 
-from tests.conftest import run_basicsr, tiny_network
+from tests.conftest import ROOT, run_basicsr, tiny_network
 
 STOCK = """
 name: stock
@@ -248,6 +248,46 @@ def test_plain_basicsr_in_a_script(pairs: Path) -> None:
     assert run.returncode == 0, run.stderr
     assert list(learning_rates(run.stdout + run.stderr)) == [1, 2, 3]
     assert (pairs / "experiments" / "mine" / "models" / "net_g_latest.pth").exists()
+
+
+def test_the_locale_does_not_matter(pairs: Path) -> None:
+    """Where files are ASCII by default, or cp932, an option file is UTF-8 all the same."""
+    path = option_file(pairs, total=1)
+    path.write_text("# σ ×2\n" + path.read_text(), encoding="utf-8")
+    c_locale = {"PYTHONUTF8": "0", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}
+    run = subprocess.run(
+        [sys.executable, "-m", "basicsr_mambair", "train", "-opt", "run.yml",
+         "--force_yml", "datasets:train:name=groesser"],
+        cwd=pairs, capture_output=True, timeout=240, env={**os.environ, **c_locale},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr.decode(errors="replace")
+    assert b"Logging error" not in run.stderr
+    copy = pairs / "experiments" / "run" / "run.yml"
+    assert "# σ ×2\n" in copy.read_text(encoding="utf-8")
+    (log,) = (pairs / "experiments" / "run").glob("*.log")
+    assert "gr" in log.read_text(encoding="utf-8")
+
+
+def test_shipped_weights_are_found_from_any_folder(pairs: Path) -> None:
+    """What the shipped option files say is a path in a clone."""
+    weights = "experiments/pretrained_models/tiny_x2.safetensors"
+    path = option_file(pairs)
+    contents = yaml.safe_load(path.read_text())
+    for key in ("train", "logger"):
+        del contents[key]
+    del contents["val"]["val_freq"]
+    shipped = yaml.safe_load((ROOT / "options" / "base" / "mambairv2_tiny.yml").read_text())
+    contents["network_g"] = {**shipped["network_g"], "upscale": 2}
+    contents["datasets"] = {"test": contents["datasets"]["val"]}
+    contents["path"] = {"pretrain_network_g": weights}
+    path.write_text(yaml.safe_dump(contents))
+    run = run_basicsr("test", "-opt", "run.yml", cwd=pairs)
+    log = run.stdout + run.stderr
+    assert run.returncode == 0, log
+    assert f"path.pretrain_network_g: there is no file {weights}; " in log
+    assert "tiny_x2.safetensors is taken" in log
+    psnr = float(log.split("# psnr: ")[1].split()[0])
+    assert psnr > 25, "weights that were not loaded restore nothing"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,10 @@ import pytest
 import torch
 from basicsr.data import build_dataset
 from basicsr.models import build_model
+from basicsr.utils.registry import LOSS_REGISTRY, MODEL_REGISTRY
+from torch import nn
 
+from basicsr_mambair.models import RestorationModel, is_own_model
 from mambair.checkpoint import load_checkpoint
 from mambair.imaging.resizing import imresize
 from tests.conftest import photograph, tiny_network
@@ -46,6 +49,109 @@ def batch(size: int = 4) -> dict:
         "lq": torch.rand(size, 3, 8, 8, generator=generator),
         "gt": torch.rand(size, 3, 16, 16, generator=generator),
     }
+
+
+def test_the_published_names_are_the_model() -> None:
+    registered = {
+        name
+        for name, cls in MODEL_REGISTRY
+        if issubclass(cls, RestorationModel) and cls.__module__.startswith("basicsr_mambair.")
+    }
+    assert registered == {
+        "RestorationModel", "MambaIRModel", "MambaIRv2Model", "MambaIRv2LightModel",
+    }  # fmt: skip
+    assert all(map(is_own_model, registered))
+    assert not is_own_model("SRModel")
+
+
+@LOSS_REGISTRY.register()
+class _Brightness(nn.Module):
+    """Weighted distance of the means: what a user's own loss may be."""
+
+    def __init__(self, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return self.loss_weight * (pred.mean() - target.mean()).abs()
+
+
+def test_every_loss_of_train_is_computed_and_logged() -> None:
+    sections = {
+        "brightness_opt": {"type": "_Brightness", "loss_weight": 3.0},
+        "smooth_opt": {"type": "WeightedTVLoss", "loss_weight": 0.5},
+    }
+    trained = model(train=sections)
+    data = batch()
+    trained.feed_data(data)
+    with torch.no_grad():
+        output = trained.net_g(data["lq"])
+    trained.optimize_parameters(1)
+    expected = {
+        "l_pix": (output - data["gt"]).abs().mean(),
+        "l_brightness": 3 * (output.mean() - data["gt"].mean()).abs(),
+        "l_smooth": 0.5 * (output.diff(dim=-1).abs().mean() + output.diff(dim=-2).abs().mean()),
+    }
+    assert list(trained.log_dict) == list(expected)
+    for name, value in expected.items():
+        assert trained.log_dict[name] == pytest.approx(float(value), rel=1e-5), name
+    # Each pulls at the weights: without one of them the step is another.
+    together = torch.cat([p.detach().flatten() for p in trained.net_g.parameters()])
+    for left_out in sections:
+        rest = {key: value for key, value in sections.items() if key != left_out}
+        assert not torch.allclose(weights_after_a_step(**rest), together, atol=1e-6)
+
+
+def test_a_loss_without_pixel_opt_trains() -> None:
+    trained = model(train={"pixel_opt": None, "brightness_opt": {"type": "_Brightness"}})
+    trained.feed_data(batch())
+    trained.optimize_parameters(1)
+    assert list(trained.log_dict) == ["l_brightness"]
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        ({"gan_opt": {"type": "GANLoss", "gan_type": "vanilla"}},
+         "train.gan_opt: needs a discriminator, which model_type SRGANModel"),
+        ({"pixel_opt": {"type": "GANLoss", "gan_type": "vanilla"}}, "train.pixel_opt: needs a dis"),
+        ({"pixel_opt": None}, "train.pixel_opt: is missing; training needs at least one loss"),
+        ({"warm_start": "bicubic"}, "train.warm_start: MSRResNet has none"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_trained_is_named(train: dict, message: str) -> None:
+    options = {"is_train": True, "network_g": PLAIN, "train": {
+        "pixel_opt": {"type": "L1Loss"}, **train}}  # fmt: skip
+    with pytest.raises(ValueError, match=message):
+        RestorationModel.check_options(options)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        {"type": "SwinIR", "upscale": 2, "img_size": 16, "window_size": 8, "embed_dim": 12,
+         "depths": [2], "num_heads": [2], "mlp_ratio": 2, "upsampler": "pixelshuffledirect"},
+        {"type": "EDSR", "num_in_ch": 3, "num_out_ch": 3, "num_feat": 8, "num_block": 1,
+         "upscale": 2},
+    ],
+    ids=lambda network: network["type"],
+)  # fmt: skip
+def test_networks_of_basicsr_validate_at_any_size(network: dict) -> None:
+    tested = model(network)
+    tested.feed_data(batch())
+    tested.optimize_parameters(1)
+    tested.feed_data({"lq": torch.rand(1, 3, 21, 27)})
+    tested.test()
+    assert tested.output.shape == (1, 3, 42, 54)
+
+
+def test_the_average_follows_the_statistics_of_norms() -> None:
+    trained = model()
+    for net in (trained.net_g, trained.net_g_ema):
+        net.register_buffer("running_mean", torch.zeros(2))
+    trained.net_g.running_mean.fill_(3.0)
+    trained.model_ema(0.9)
+    assert torch.equal(trained.net_g_ema.running_mean, torch.full((2,), 3.0))
 
 
 def weights_after_a_step(**train: Any) -> torch.Tensor:

@@ -246,6 +246,17 @@ def option_copies(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "base.yml").read_text().endswith(plain.read_text())
 
 
+def log_encoding(tmp_path: Path) -> None:
+    from basicsr.utils import get_root_logger
+
+    log = get_root_logger(f"test{tmp_path}", log_file=str(tmp_path / "run.log"))
+    (handler,) = [each for each in log.handlers if isinstance(each, logging.FileHandler)]
+    assert handler.encoding == "utf-8", "the encoding is the locale's"
+    log.info("σ ×2")
+    handler.close()
+    assert (tmp_path / "run.log").read_bytes().endswith("σ ×2\n".encode())
+
+
 # Check, and how it fails without the repair.
 CHECKS: dict[str, tuple[Callable[[Path], None], type[BaseException], str]] = {
     check.__name__: (check, error, message)
@@ -262,6 +273,7 @@ CHECKS: dict[str, tuple[Callable[[Path], None], type[BaseException], str]] = {
         (realesrgan_without_gpu, Exception, "CUDA|cuda|NVIDIA"),
         (option_loading, SystemExit, "2"),
         (option_copies, AssertionError, "extends"),
+        (log_encoding, AssertionError, "the encoding is the locale's"),
     )
 }
 

@@ -1,0 +1,33 @@
+"""Weights that an option file names, found where ``restore`` finds them."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+
+def find_pretrained(options: dict[str, Any]) -> None:
+    """Replaces weights under ``path`` that are not there by the known model of their name.
+
+    ``experiments/pretrained_models/tiny_x2.safetensors``, or ``tiny_x2``, is a file of a clone of
+    this project; elsewhere the weights that the installed package brings along are meant. Says
+    which file is taken.
+
+    Args:
+        options: those of a run; names that stand for nothing are left for the checks to refuse.
+    """
+    from mambair.checkpoint import CheckpointError
+    from mambair.inference.weights import find_weights
+
+    section = options.get("path")
+    for key, value in section.items() if isinstance(section, dict) else ():
+        is_name = key.startswith("pretrain_network") and isinstance(value, str) and value
+        if not is_name or Path(value).expanduser().is_file():
+            continue
+        try:
+            found = find_weights(Path(value).stem if Path(value).suffix else value)
+        except CheckpointError:
+            continue
+        warnings.warn(f"path.{key}: there is no file {value}; {found} is taken", stacklevel=2)
+        section[key] = str(found)
