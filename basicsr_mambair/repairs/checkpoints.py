@@ -70,6 +70,7 @@ def checkpoint_reads() -> bool:
         return False
     from basicsr.utils import get_root_logger
 
+    from mambair.archs.registry import describe_weights
     from mambair.checkpoint import load_into, load_weights
 
     def load_network(
@@ -80,7 +81,7 @@ def checkpoint_reads() -> bool:
         get_root_logger().info(
             f"Loading {net.__class__.__name__} model from {load_path}, with param key: [{key}]."
         )
-        for note in load_into(net, weights, load_path, strict):
+        for note in load_into(net, weights, load_path, strict, describe_weights):
             get_root_logger().warning(note)
 
     replace(BaseModel, "load_network", load_network)
