@@ -172,7 +172,7 @@ def _load_torch(path: Path) -> dict[str, Any]:
 
 def _why_unreadable(error: Exception) -> str:
     text = str(error)
-    foreign = re.search(r"GLOBAL ([\w.]+)|Unsupported (?:class|global:?) ([\w.]+)", text)
+    foreign = re.search(r"GLOBAL ([\w.]+)|Unsupported class ([\w.]+)", text)
     if foreign is not None:
         name = foreign[1] or foreign[2]
         return (

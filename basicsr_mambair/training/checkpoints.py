@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from mambair.archs.registry import describe_weights
 from mambair.checkpoint import load_checkpoint, load_into, load_weights, save_checkpoint
 
 
@@ -72,7 +73,7 @@ def load_network(
     get_root_logger().info(
         f"Loading {net.__class__.__name__} model from {load_path}, with param key: [{key}]."
     )
-    for note in load_into(net, weights, load_path, strict):
+    for note in load_into(net, weights, load_path, strict, describe_weights):
         get_root_logger().warning(note)
 
 

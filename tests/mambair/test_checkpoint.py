@@ -12,6 +12,7 @@ from torch import nn
 
 from mambair import checkpoint
 from mambair.archs import MambaIRv2Light
+from mambair.archs.registry import describe_weights
 from mambair.checkpoint import (
     CheckpointError,
     load_checkpoint,
@@ -60,10 +61,22 @@ def test_written_files_are_readable_by_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
-@pytest.mark.parametrize("content", [b"", b"<html>not found</html>"])
-def test_files_that_are_no_checkpoints(name: str, content: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "is empty"),
+        (b"<html>not found</html>", "is not a PyTorch or safetensors file"),
+        (b"weights of bird\n", "is not a PyTorch or safetensors file"),
+        (b"version https://git-lfs.github.com/spec/v1", ".*pointer .* Git LFS"),
+        (b"PK\x03\x04 and no more", "is damaged or truncated"),
+        (b"\x10" + bytes(7) + b"{and no more", "is damaged"),
+    ],
+)
+def test_files_that_are_not_checkpoints(
+    name: str, content: bytes, reason: str, tmp_path: Path
+) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(CheckpointError, match=f"{name}: not a readable checkpoint"):
+    with pytest.raises(CheckpointError, match=f"{name}: {reason}"):
         load_checkpoint(tmp_path / name)
 
 
@@ -111,7 +124,7 @@ def network(**changes: object) -> nn.Module:
 def test_what_does_not_fit_is_said() -> None:
     weights = network(embed_dim=32).state_dict()
     with pytest.raises(CheckpointError) as raised:
-        load_into(network(), weights, "other.pth")
+        load_into(network(), weights, "other.pth", identify=describe_weights)
     message = str(raised.value)
     assert message.startswith("other.pth: these weights do not fit MambaIRv2Light")
     assert "conv_first.weight (32, 3, 3, 3) for (28, 3, 3, 3)" in message
@@ -132,7 +145,7 @@ def test_export(tmp_path: Path) -> None:
     from safetensors import safe_open
 
     from basicsr_mambair.cli import main
-    from mambair.inference.weights import load_network
+    from mambair.inference.loading import load_network
 
     section = tiny_network()
     nets = [MambaIRv2Light(**{k: v for k, v in section.items() if k != "type"}) for _ in range(2)]
@@ -148,8 +161,8 @@ def test_export(tmp_path: Path) -> None:
     for name, value in net.state_dict().items():
         assert torch.equal(value, states[1][name])
     with safe_open(target, "pt") as file:
-        assert json.loads(file.metadata()["network_g"]) == section
+        assert json.loads(file.metadata()["network"]) == section
     CliRunner().invoke(main, [*arguments, str(target), "--raw"])
     for name, value in load_network(target)[0].state_dict().items():
         assert torch.equal(value, states[0][name])
-    assert CliRunner().invoke(main, [*arguments, str(tmp_path / "tiny.pth")]).exit_code == 2
+    assert CliRunner().invoke(main, [*arguments, str(tmp_path / "tiny.bin")]).exit_code == 2

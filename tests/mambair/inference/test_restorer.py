@@ -7,16 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mambair.inference.files import comparison, restore_picture, y_psnr
 from torch import Tensor, nn
 
 from mambair.archs import MambaIRv2Light
 from mambair.archs.warm_start import start_at_bicubic
 from mambair.checkpoint import CheckpointError, save_checkpoint
+from mambair.imaging.comparison import comparison, y_psnr
 from mambair.imaging.errors import PictureError
 from mambair.imaging.resizing import imresize
 from mambair.inference import Restorer, Tiling
-from mambair.inference.weights import find_weights, load_network
+from mambair.inference.file_to_file import restore_file
+from mambair.inference.loading import load_network
+from mambair.inference.weights import find_weights
 from tests.conftest import photograph, tiny_network
 
 COLOUR = photograph(height=40, width=52)
@@ -87,7 +89,7 @@ def test_from_checkpoint_and_measured(tmp_path: Path) -> None:
     truth = photograph()
     write_image(truth, tmp_path / "truth.png")
     source, target = tmp_path / "truth.png", tmp_path / "out" / "truth.png"
-    report = restore_picture(restorer, source, target, simulate=True, compare=True)
+    report = restore_file(restorer, source, target, simulate=True, compare=True)
     low = imresize(truth, 0.5)
     bicubic = y_psnr(imresize(low, 2), truth, 2)
     restored = y_psnr(read_image(target), truth, 2)
@@ -157,6 +159,4 @@ def test_pictures_too_small_to_measure(tmp_path: Path) -> None:
 
     write_image(COLOUR[:3, :4], tmp_path / "a.png")
     with pytest.raises(PictureError, match=r"a\.png: too small"):
-        restore_picture(
-            Restorer(Repeat(3, 2)), tmp_path / "a.png", tmp_path / "b.png", simulate=True
-        )
+        restore_file(Restorer(Repeat(3, 2)), tmp_path / "a.png", tmp_path / "b.png", simulate=True)
