@@ -183,8 +183,8 @@ def attentive_block_backward(
     grad_pointers = _pointers(grads)
     buffers = dict(
         _empty(
-            sizes, x, "grad_after_attention", "grad_after_ffn1", "grad_hidden", "grad_conv", "grad_inner",
-            "grad_scanned", "grad_ordered", "grad_delta", "grad_B", "grad_C", "grad_A", "grad_D",
+            sizes, x, "grad_after_attention", "grad_after_ffn1", "grad_hidden", "grad_conv",
+            "grad_inner", "grad_scanned", "grad_ordered", "grad_delta", "grad_B", "grad_C", "grad_A", "grad_D",
             "grad_bias",
         )
     )  # fmt: skip

@@ -6,8 +6,6 @@ see as channels-last memory: no layer copies its input into another layout.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
@@ -18,8 +16,8 @@ from mambair.archs.feedforward import ConvFFN, GatedConvFFN
 from mambair.archs.window_attention import WindowAttention
 from mambair.ops.dense import Residual, dense
 
-# (dim, hidden_dim, kernel_size) -> module over (B, H, W, C)
-FeedForward = Callable[[int, int, int], ConvFFN | GatedConvFFN]
+# Built with (dim, hidden_dim, kernel_size).
+FeedForward = type[ConvFFN] | type[GatedConvFFN]
 
 
 class AttentiveBlock(nn.Module):
