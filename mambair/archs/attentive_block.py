@@ -136,7 +136,8 @@ def _arguments(
     pointers = _pointers(parameters)
     noise = None if noise is None else noise.contiguous()
     arguments = native.BlockArguments(
-        **{name: getattr(sizes, name) for name in native.BlockArguments.sizes}, shift=shift, eps=EPS, x=native.address(x), parameters=ctypes.addressof(pointers),
+        **{name: getattr(sizes, name) for name in native.BlockArguments.sizes},
+        shift=shift, eps=EPS, x=native.address(x), parameters=ctypes.addressof(pointers),
         keys=native.address(keys), noise=native.address(noise), **others,
     )  # fmt: skip
     for name, tensor in maps.items():
@@ -184,8 +185,8 @@ def attentive_block_backward(
     buffers = dict(
         _empty(
             sizes, x, "grad_after_attention", "grad_after_ffn1", "grad_hidden", "grad_conv",
-            "grad_inner", "grad_scanned", "grad_ordered", "grad_delta", "grad_B", "grad_C", "grad_A", "grad_D",
-            "grad_bias",
+            "grad_inner", "grad_scanned", "grad_ordered", "grad_delta", "grad_B", "grad_C",
+            "grad_A", "grad_D", "grad_bias",
         )
     )  # fmt: skip
     maps = {**dict(zip(_KEPT, kept, strict=True)), **buffers}
