@@ -5,15 +5,14 @@ every Python from 3.10 on. The extension is optional: without a compiler the pac
 without it, and everything runs on PyTorch's operators.
 """
 
+import os
 import sys
+from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
 
-NATIVE = "mambair/ops/native"
-HEADERS = (
-    "api", "attention", "attention_backward", "block", "block_backward", "dense", "depthwise",
-    "kernels", "linear", "route", "scan", "simd", "tiles",
-)  # fmt: skip
+NATIVE = Path("mambair/ops/native")
+SOURCES = ["native", "kernels_baseline", "kernels_avx2", "kernels_avx512"]
 
 if sys.platform == "win32":
     compile_flags, link_flags = ["/O2", "/std:c++17", "/fp:contract"], []
@@ -21,6 +20,12 @@ else:
     compile_flags = ["-O3", "-std=c++17", "-fvisibility=hidden", "-Wno-psabi"]
     compile_flags += ["-fno-math-errno", "-ffp-contract=fast"]
     link_flags = ["-pthread"]
+
+# The build that checks itself (tests/mambair/ops/sanitize.sh).
+if os.environ.get("MAMBAIR_SANITIZE"):
+    sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    compile_flags += ["-O1", "-g1", "-fno-omit-frame-pointer", "-DMAMBAIR_CHECKS", *sanitizers]
+    link_flags += sanitizers
 
 # Weights of our own lie where users look for weights; installed, they are a part of the package.
 PRETRAINED = "mambair.pretrained_models"
@@ -31,8 +36,8 @@ setup(
     ext_modules=[
         Extension(
             "mambair.ops.native._kernels",
-            [f"{NATIVE}/native.cpp"],
-            depends=[f"{NATIVE}/{name}.h" for name in HEADERS],
+            [str(NATIVE / f"{name}.cpp") for name in SOURCES],
+            depends=[str(path) for kind in ("*.h", "*.inc") for path in sorted(NATIVE.glob(kind))],
             extra_compile_args=compile_flags,
             extra_link_args=link_flags,
             py_limited_api=True,

@@ -19,11 +19,12 @@ from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia.compiler import get_ptxas
 from triton.compiler import ASTSource
 
-from mambair.ops.selective_scan import triton_kernels, triton_scan
+from mambair.ops.selective_scan import triton_kernels
+from mambair.ops.selective_scan.backends import triton_scan
 
 STATES = 16  # the larger of the published networks; only carry_states depends on it
 DTYPES = ("fp32", "bf16", "fp16")
-KERNELS = ("summarise_chunks", "carry_states", "scan_chunks", "scan_chunks_backward")
+KERNELS = ("summarize_chunks", "carry_states", "scan_chunks", "scan_chunks_backward")
 # Tensors that have the dtype of the input; the others are float32.
 INPUTS = {"u", "delta", "B", "C", "source", "matrix", "y", "grad_y"}
 FLOATS = {
@@ -37,7 +38,7 @@ def compile_kernel(name: str, dtype: str, capability: int) -> tuple[int, int]:
     kernel = getattr(triton_kernels, name)
     constants = {
         "HAS_D": True, "HAS_BIAS": True, "BACKWARD": True, "REVERSE": True,
-        "T": triton_scan.CHUNK, "BLOCK": triton_scan.BLOCK, "STATES": STATES,
+        "T": triton_scan.CHUNK, "BUNDLE": triton_scan.BUNDLE, "STATES": STATES,
     }  # fmt: skip
     signature = {}
     for argument in kernel.arg_names:
@@ -79,7 +80,7 @@ def assemble(ptx: str, capability: int) -> tuple[int, int]:
 def main() -> None:
     targets = sys.argv[1:] or ["sm_80", "sm_90"]
     print(f"triton {triton.__version__}; N = {STATES}, {triton_scan.CHUNK} tokens by")
-    print(f"{triton_scan.BLOCK} channels, {triton_scan.WARPS} warps; registers (bytes spilled)\n")
+    print(f"{triton_scan.BUNDLE} channels, {triton_scan.WARPS} warps; registers (bytes spilled)\n")
     columns = [f"{target} {dtype}" for target in targets for dtype in DTYPES]
     print(f"| kernel | {' | '.join(columns)} |")
     print("| --- " * (len(columns) + 1) + "|")

@@ -65,11 +65,11 @@ class AttentiveSSM(nn.Module):
         )
 
     def forward(self, x: Tensor, norm: nn.LayerNorm, embedding: Tensor, routing: Routing) -> Tensor:
-        """Normalises a token map, applies the module to it, and adds the map.
+        """Normalizes a token map, applies the module to it, and adds the map.
 
         Args:
             x: ``(B, H, W, C)``.
-            norm: the normalisation before the module, which is the block's.
+            norm: the normalization before the module, which is the block's.
             embedding: the block's half ``(r, N)`` of the prompt dictionary.
             routing: how tokens choose.
 

@@ -1,13 +1,12 @@
 """The two feed-forward networks of MambaIRv2, over a token map ``(B, H, W, C)``.
 
-Both take the normalisation before them and the residuals after them, which belong to the block: the
+Both take the normalization before them and the residuals after them, which belong to the block: the
 linear layers at their ends do these in the same pass.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
+from einops import rearrange
 from torch import Tensor, nn
 
 from mambair.ops.dense import Residual, dense
@@ -15,16 +14,13 @@ from mambair.ops.dense import Residual, dense
 
 def convolve_tokens(conv: nn.Module, x: Tensor) -> Tensor:
     """Applies a convolution to ``(B, H, W, C)``: a view into channels-last memory, not a copy."""
-    return conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    y: Tensor = conv(rearrange(x, "b h w c -> b c h w"))
+    return rearrange(y, "b c h w -> b h w c")
 
 
 def depthwise_conv(channels: int, kernel_size: int) -> nn.Conv2d:
     """Depthwise convolution that keeps the size of the map."""
     return nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2, groups=channels)
-
-
-def _parameters(*layers: Any) -> list[Tensor | None]:
-    return [parameter for layer in layers for parameter in (layer.weight, layer.bias)]
 
 
 class DepthwiseConv(nn.Module):
@@ -53,12 +49,8 @@ class ConvFFN(nn.Module):
         self.dwconv = DepthwiseConv(hidden_dim, kernel_size)
         self.fc2 = nn.Linear(hidden_dim, dim)
 
-    def kernel_parameters(self) -> list[Tensor | None]:
-        """What the kernel of whole blocks takes: FFN_PARAMETERS, GATE_PARAMETERS."""
-        return [*_parameters(self.fc1, self.fc2, self.dwconv.depthwise_conv[0]), None, None]
-
     def forward(self, x: Tensor, norm: nn.LayerNorm, residual: Residual) -> Tensor:
-        """Normalises ``x``, and adds the residual to the result."""
+        """Normalizes ``x``, and adds the residual to the result."""
         x = dense(x, self.fc1, norm=norm, gelu=True)
         x = x + self.dwconv(x)
         return dense(x, self.fc2, residual=residual)
@@ -93,12 +85,8 @@ class GatedConvFFN(nn.Module):
         self.sg = SpatialGate(hidden_dim // 2, kernel_size)
         self.fc2 = nn.Linear(hidden_dim // 2, dim)
 
-    def kernel_parameters(self) -> list[Tensor | None]:
-        """What the kernel of whole blocks takes: FFN_PARAMETERS, GATE_PARAMETERS."""
-        return _parameters(self.fc1, self.fc2, self.sg.conv, self.sg.norm)
-
     def forward(self, x: Tensor, norm: nn.LayerNorm, residual: Residual) -> Tensor:
-        """Normalises ``x``, and adds the residual to the result."""
+        """Normalizes ``x``, and adds the residual to the result."""
         x = dense(x, self.fc1, norm=norm, gelu=True)
         value, gate = x.chunk(2, dim=-1)
         return dense(value, self.fc2, times=self.sg(gate), residual=residual)

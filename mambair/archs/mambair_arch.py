@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -55,12 +56,12 @@ class VisionSSM(SelectiveSSM):
         x, gate = dense(x, self.in_proj).chunk(2, dim=-1)  # (B, H, W, E) each
         x = F.silu(convolve_tokens(self.conv2d, x))
         height, width = x.shape[1:3]
-        rows, columns = x.flatten(1, 2), x.transpose(1, 2).flatten(1, 2)  # (B, L, E)
+        rows, columns = rearrange(x, "b y x e -> b (y x) e"), rearrange(x, "b y x e -> b (x y) e")
         y = self.scan(torch.stack([rows, columns, rows.flip(1), columns.flip(1)], dim=2))
         rows = y[:, :, 0] + y[:, :, 2].flip(1)
         columns = y[:, :, 1] + y[:, :, 3].flip(1)
-        y = rows.unflatten(1, (height, width))
-        y = y + columns.unflatten(1, (width, height)).transpose(1, 2)
+        y = rearrange(rows, "b (y x) e -> b y x e", y=height)
+        y = y + rearrange(columns, "b (x y) e -> b y x e", x=width)
         return dense(self.out_norm(y), self.out_proj, times=F.silu(gate))
 
 
@@ -80,7 +81,8 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` to the same."""
-        return x * self.attention(x)
+        weights: Tensor = self.attention(x)
+        return x * weights
 
 
 class ChannelAttentionBlock(nn.Module):
@@ -161,7 +163,8 @@ class VisionStateSpaceBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(B, H, W, C)`` to the same."""
         x = x * self.skip_scale + self.drop_path(self.self_attention(self.ln_1(x)))
-        return x * self.skip_scale2 + self.conv_blk(self.ln_2(x))
+        local: Tensor = self.conv_blk(self.ln_2(x))
+        return x * self.skip_scale2 + local
 
 
 @register_arch
@@ -172,7 +175,7 @@ class MambaIR(RestorationNet):
     Args:
         img_size: side of the training input; kept because option files name it.
         patch_size: must be 1; kept because option files may name it.
-        in_chans: colours of input and output, 3 (RGB) or 1 (gray).
+        in_chans: colors of input and output, 3 (RGB) or 1 (gray).
         embed_dim: channels C.
         depths: blocks of every stage.
         d_state: state size N.
@@ -182,7 +185,7 @@ class MambaIR(RestorationNet):
         patch_norm: LayerNorm before the first stage.
         use_checkpoint: recompute blocks in the backward pass: less memory, more time.
         upscale: scale of the output.
-        img_range: factor of the normalised input, 1 in every published network.
+        img_range: factor of the normalized input, 1 in every published network.
         upsampler: reconstruction, see :class:`RestorationNet`; ``"pixelshuffledirect"`` also
             means the light channel attention.
         resi_connection: convolution after a stage: ``"1conv"`` or ``"3conv"``.

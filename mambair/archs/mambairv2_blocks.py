@@ -6,20 +6,18 @@ see as channels-last memory: no layer copies its input into another layout.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
+from mambair.archs.attentive_block import attentive_block
 from mambair.archs.attentive_ssm import AttentiveSSM, Routing
 from mambair.archs.block_kernel import kernel_parameters
 from mambair.archs.feedforward import ConvFFN, GatedConvFFN
 from mambair.archs.window_attention import WindowAttention
-from mambair.ops.attentive_block import attentive_block
 from mambair.ops.dense import Residual, dense
 
-# (dim, hidden_dim, kernel_size) -> module over (B, H, W, C)
-FeedForward = Callable[[int, int, int], ConvFFN | GatedConvFFN]
+# Built with (dim, hidden_dim, kernel_size).
+FeedForward = type[ConvFFN] | type[GatedConvFFN]
 
 
 class AttentiveBlock(nn.Module):
@@ -82,7 +80,8 @@ class AttentiveBlock(nn.Module):
         x = self.convffn1(y, self.norm2, Residual(y, x, self.scale1))
 
         y = self.assm(x, self.norm3, self.embeddingA.weight, routing)
-        return self.convffn2(y, self.norm4, Residual(y, x, self.scale2))
+        z: Tensor = self.convffn2(y, self.norm4, Residual(y, x, self.scale2))
+        return z
 
     def _run_kernel(self, x: Tensor, parameters: list[Tensor], routing: Routing) -> Tensor:
         keys, noise = self.assm.draw(routing, x.flatten(1, 2))

@@ -38,7 +38,7 @@ class SelectiveSSM(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Initialisation of Mamba: steps log-uniform in [1e-3, 1e-1], A = −(1, …, N)."""
+        """Initialization of Mamba: steps log-uniform in [1e-3, 1e-1], A = −(1, …, N)."""
         dim = self.x_proj_weight.shape[2]
         nn.init.uniform_(self.x_proj_weight, -(dim**-0.5), dim**-0.5)
         nn.init.uniform_(self.dt_projs_weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
@@ -60,7 +60,7 @@ class SelectiveSSM(nn.Module):
             ``(B, L, K, E)``.
         """
         projected = _project(x, self.x_proj_weight)  # (B, L, K, R + 2N)
-        delta, B, C = projected.split([self.dt_rank, self.d_state, self.d_state], dim=-1)
+        delta, B, C = torch.split(projected, [self.dt_rank, self.d_state, self.d_state], dim=-1)
         y = selective_scan_tokens(
             x.flatten(2),
             _project(delta, self.dt_projs_weight).flatten(2),

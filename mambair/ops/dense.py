@@ -1,6 +1,6 @@
-"""A linear layer with what stands around it, in one pass over the tokens.
+"""A linear layer with the operations around it, in one pass over the tokens.
 
-On CPUs a C++ kernel takes a block of tokens through normalisation, product, GELU and residuals
+On CPUs a C++ kernel takes a lot of tokens through normalization, product, GELU and residuals
 while it is in cache, and again for the gradients, for which only the inputs are kept; everywhere
 else PyTorch's operators do the same one by one.
 """
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from mambair.ops import native
 
-_BACKWARD_PARTS = 16  # of the tokens, into which the C++ backward pass is cut
+_SHARES = 16  # of the tokens, which the C++ backward pass sums one by one
 
 
 class Residual(NamedTuple):
@@ -41,7 +41,7 @@ def dense(
     gelu: bool = False,
     residual: Residual | None = None,
 ) -> Tensor:
-    """``gelu(layer(norm(x · times))) + residual``; every part but the layer is optional.
+    """``gelu(layer(norm(x · times))) + residual``; everything but the layer is optional.
 
     Args:
         x: ``(…, in)``.
@@ -171,7 +171,7 @@ def native_dense_backward(grad_y: Tensor, *arguments: Any) -> tuple[Tensor, ...]
     gradients = _empty_gradients(inputs)
     grad_y = grad_y.contiguous()
     # A number of its own, not that of the threads: the sums must not depend on them.
-    structure.parts = _BACKWARD_PARTS
+    structure.shares = _SHARES
     structure.grad_y = native.address(grad_y)
     for name, gradient in zip(_DIFFERENTIATED, gradients, strict=True):
         setattr(structure, f"grad_{name}", native.address(gradient))
@@ -184,20 +184,20 @@ def _(grad_y: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
     return _empty_gradients(_Inputs(*arguments))
 
 
-def _arguments(inputs: _Inputs) -> tuple[native.DenseArguments, list[Tensor | None]]:
+def _arguments(inputs: _Inputs) -> tuple[native.Arguments, list[Tensor | None]]:
     """Arguments common to both passes, and the tensors that must outlive the call."""
     x, times = _tokens(inputs.x), None if inputs.times is None else _tokens(inputs.times)
-    others = (
-        inputs.norm_weight, inputs.norm_bias, inputs.weight, inputs.bias,
-        inputs.residual, inputs.second, inputs.scale,
-    )  # fmt: skip
-    tensors = [x, times, *(None if t is None else t.contiguous() for t in others)]
+    tensors = {"x": x, "times": times}
+    for name in ("norm_weight", "norm_bias", "weight", "bias", "residual", "second", "scale"):
+        tensor = getattr(inputs, name)
+        tensors[name] = None if tensor is None else tensor.contiguous()
     out, channels = inputs.weight.shape
-    structure = native.DenseArguments(
-        x.numel() // channels, channels, out, _stride(x), 0 if times is None else _stride(times),
-        *map(native.address, tensors), eps=inputs.eps, gelu=int(inputs.gelu),
+    arguments = native.DenseArguments(
+        tokens=x.numel() // channels, out=out, x_token=_stride(x),
+        times_token=0 if times is None else _stride(times), eps=inputs.eps, gelu=int(inputs.gelu),
+        **{"in": channels}, **{name: native.address(tensor) for name, tensor in tensors.items()},
     )  # fmt: skip
-    return structure, tensors
+    return arguments, list(tensors.values())
 
 
 def _empty_gradients(inputs: _Inputs) -> tuple[Tensor, ...]:

@@ -40,8 +40,8 @@ def route(scores: Tensor, keys: Tensor | None) -> Routes:
     """Argmax of scores plus Gumbel noise, and the order by it; no gradient.
 
     Args:
-        scores: unnormalised log-probabilities, ``(B, L, T)``.
-        keys: of the noise (:mod:`~mambair.ops.gumbel`), int32 ``(B,)``; ``None``: no noise.
+        scores: unnormalized log-probabilities, ``(B, L, T)``.
+        keys: keys of the noise (:mod:`~mambair.ops.gumbel`), int32 ``(B,)``; ``None``: no noise.
     """
     if _native_can_run(scores):
         return Routes(*native_route(scores.detach(), keys, False)[1:])
@@ -89,9 +89,10 @@ def native_route(
     inverse = torch.empty_like(order)
     softmax = torch.empty_like(scores) if soft else scores.new_empty(0)
     arguments = native.RouteArguments(
-        batch, length, classes,
-        native.address(scores), native.address(chosen), native.address(order),
-        native.address(inverse), native.address(keys), native.address(softmax) if soft else None,
+        batch=batch, length=length, classes=classes, scores=native.address(scores),
+        chosen=native.address(chosen), order=native.address(order),
+        inverse=native.address(inverse), keys=native.address(keys),
+        soft=native.address(softmax) if soft else None,
     )  # fmt: skip
     native.run("mambair_route", arguments)
     return softmax, chosen, order, inverse

@@ -10,13 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
 from mambair.ops import native
 
 BETWEEN_REGIONS = -100.0  # added to the score of two tokens that only the roll brought together
-_BACKWARD_PARTS = 32  # of the windows, into which the C++ backward pass is cut
+_SHARES = 32  # of the windows, at most, which the C++ backward pass sums one by one
 
 
 def window_attention(
@@ -28,7 +29,7 @@ def window_attention(
         qkv: ``(B, H, W, 3C)``, queries, keys and values, each heads × C/heads; H and W multiples of
             the window.
         table: biases by relative position, ``((2w − 1)², heads)``.
-        index: which of them every pair of tokens takes,
+        index: the row of ``table`` for every pair of tokens, of
             :func:`relative_position_index`, int64 ``(w², w²)``.
         window_size: side w.
         shift: the map is rolled by ``-shift`` in both axes before it is cut into windows, and back
@@ -38,11 +39,11 @@ def window_attention(
         ``(B, H, W, C)``.
 
     Raises:
-        ValueError: H or W is no multiple of the window.
+        ValueError: H or W is not a multiple of the window.
     """
     if qkv.shape[1] % window_size or qkv.shape[2] % window_size:
         size = f"{qkv.shape[1]}×{qkv.shape[2]}"
-        raise ValueError(f"window_attention: {size} is no multiple of the window, {window_size}")
+        raise ValueError(f"window_attention: {size} is not a multiple of the window, {window_size}")
     if _native_can_run(qkv):
         keep = torch.is_grad_enabled() and (qkv.requires_grad or table.requires_grad)
         out: Tensor = native_attention(qkv, table, window_size, shift, keep)[0]
@@ -125,9 +126,9 @@ def native_attention_backward(
     entries, heads = table.shape
     windows = qkv.shape[0] * (qkv.shape[1] // window_size) * (qkv.shape[2] // window_size)
     # A number of its own, not that of the threads: the sum must not depend on them.
-    arguments.parts = min(windows, _BACKWARD_PARTS)
+    arguments.shares = min(windows, _SHARES)
     grad_qkv = native.empty(*qkv.shape)
-    grad_table = native.empty(arguments.parts, heads, entries)
+    grad_table = native.empty(arguments.shares, heads, entries)
     tensors += [grad_out.float().contiguous(), out.float().contiguous(), log_sums]
     arguments.grad_out, arguments.out, arguments.log_sums = map(native.address, tensors[-3:])
     arguments.grad_qkv, arguments.grad_table = map(native.address, (grad_qkv, grad_table))
@@ -158,15 +159,16 @@ native_attention.register_autograd(_autograd_backward, setup_context=_setup_cont
 
 def _prepare(
     qkv: Tensor, table: Tensor, window_size: int, shift: int
-) -> tuple[native.AttentionArguments, list[Tensor]]:
+) -> tuple[native.Arguments, list[Tensor]]:
     """Arguments common to both passes, and the tensors that must outlive the call."""
     tensors = [x.detach().float().contiguous() for x in (qkv, table)]
     batch, height, width, channels = qkv.shape
     channels //= 3
     heads = table.shape[1]
     arguments = native.AttentionArguments(
-        batch, height, width, channels, heads, window_size, shift,
-        *map(native.address, tensors), scale=(channels // heads) ** -0.5,
+        batch=batch, height=height, width=width, channels=channels, heads=heads,
+        window=window_size, shift=shift, qkv=native.address(tensors[0]),
+        table=native.address(tensors[1]), scale=(channels // heads) ** -0.5,
     )  # fmt: skip
     return arguments, tensors
 
@@ -174,16 +176,12 @@ def _prepare(
 def _torch_attention(qkv: Tensor, bias: Tensor, window_size: int, shift: int) -> Tensor:
     if shift:
         qkv = qkv.roll((-shift, -shift), dims=(1, 2))
-    batch, height, width, channels = qkv.shape
     w, heads = window_size, bias.shape[0]
-    rows, columns = height // w, width // w
-    # (3, B, rows, columns, heads, w², C/heads)
-    q, k, v = (
-        qkv.view(batch, rows, w, columns, w, 3, heads, channels // 3 // heads)
-        .permute(5, 0, 1, 3, 6, 2, 4, 7)
-        .flatten(5, 6)
-        .unbind(0)
-    )
+    rows, columns = qkv.shape[1] // w, qkv.shape[2] // w
+    q, k, v = rearrange(
+        qkv, "b (rows y) (columns x) (three heads c) -> three b rows columns heads (y x) c",
+        y=w, x=w, three=3, heads=heads,
+    ).unbind(0)  # fmt: skip
     bias = bias.to(q.dtype)
     if shift:
         out = torch.empty_like(v)
@@ -192,9 +190,9 @@ def _torch_attention(qkv: Tensor, bias: Tensor, window_size: int, shift: int) ->
             out[at] = _attend(q[at], k[at], v[at], bias + mask)
     else:
         out = _attend(q, k, v, bias)
-    # (B, rows, columns, heads, w, w, C/heads) -> (B, H, W, C)
-    out = out.unflatten(4, (w, w)).permute(0, 1, 4, 2, 5, 3, 6)
-    out = out.reshape(batch, height, width, -1)
+    out = rearrange(
+        out, "b rows columns heads (y x) c -> b (rows y) (columns x) (heads c)", y=w, x=w
+    )
     return out.roll((shift, shift), dims=(1, 2)) if shift else out
 
 
@@ -217,7 +215,7 @@ def _region_mask(
     """Mask of one window after a roll by ``-shift``: ``(w², w²)`` of 0 and −100.
 
     Only windows of the last row or column hold pixels that the roll wrapped around: their last
-    ``shift`` rows or columns come from the opposite border of the image.
+    ``shift`` rows or columns come from the opposite border of the map.
     """
     wrapped = torch.arange(window_size, device=like.device) >= window_size - shift
     row = wrapped if last_row else torch.zeros_like(wrapped)

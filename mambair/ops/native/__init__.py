@@ -1,13 +1,15 @@
 """The C++ kernels for CPUs: finding the library, and calling it by ctypes.
 
-The library is built by ``setup.py`` from ``native.cpp`` where there is a compiler; without one the
-package works without it. It knows nothing of torch: Python hands it pointers and strides.
+``setup.py`` builds the library where there is a compiler; elsewhere the package runs on PyTorch's
+operators. The library knows nothing of torch: Python hands it pointers and strides, in structures
+that both read from the same lists (``structures.py``).
 """
 
 from __future__ import annotations
 
 import ctypes
 import importlib.util
+import logging
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -15,51 +17,68 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mambair.ops.native.arguments import (
-    BLOCK_SIZES,
+from mambair.ops.native.structures import (
+    BLOCK_PARAMETERS,
+    FFN_PARAMETERS,
+    Arguments,
     AttentionArguments,
     BlockArguments,
     DenseArguments,
     RouteArguments,
     ScanArguments,
+    layout_difference,
 )
 
 __all__ = [
-    "AVAILABLE", "BLOCK_SIZES", "CHUNK", "INSTRUCTION_SETS", "LANES", "MAX_KERNEL", "MAX_ROWS",
-    "MAX_STATES", "AttentionArguments", "BlockArguments", "DenseArguments", "RouteArguments",
-    "ScanArguments", "address", "describe", "empty", "library", "missing_reason",
-    "required_library", "run",
+    "AVAILABLE", "BLOCK_PARAMETERS", "CHUNK", "FFN_PARAMETERS", "INSTRUCTION_SETS", "LANES",
+    "MAX_KERNEL", "MAX_STATES", "MAX_TILE_ROWS", "Arguments", "AttentionArguments",
+    "BlockArguments", "DenseArguments", "RouteArguments", "ScanArguments", "address", "describe",
+    "empty", "library", "missing_reason", "required_library", "run",
 ]  # fmt: skip
 
 INSTRUCTION_SETS = ("baseline", "AVX2", "AVX-512")
 
+logger = logging.getLogger("mambair")
+
 
 @lru_cache
 def library() -> ctypes.CDLL | None:
-    """The library, or ``None`` if it was not built (:func:`missing_reason` says so)."""
+    """The library; ``None`` if there is none to use (:func:`missing_reason` says why)."""
+    return _load()[0]
+
+
+def missing_reason() -> str | None:
+    """Why there is no library; ``None`` if there is one."""
+    return _load()[1]
+
+
+@lru_cache
+def _load() -> tuple[ctypes.CDLL | None, str | None]:
+    """The library, or why it cannot be used."""
     spec = importlib.util.find_spec("mambair.ops.native._kernels")
     if spec is None or spec.origin is None:
-        return None
+        return None, "its library was not built; install a C++ compiler and reinstall the package"
     loaded = ctypes.CDLL(spec.origin)
-    for name in (
-        "mambair_scan_forward",
-        "mambair_scan_backward",
-        "mambair_attention_forward",
-        "mambair_attention_backward",
-        "mambair_dense",
-        "mambair_dense_backward",
-        "mambair_block",
-        "mambair_block_backward",
-        "mambair_route",
-    ):
-        function = getattr(loaded, name)
-        function.argtypes = [ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p]
-        function.restype = None
+    difference = _difference(loaded)
+    if difference is not None:
+        reason = f"{spec.origin} was built from other sources ({difference}); reinstall the package"
+        logger.warning("The C++ kernels are not used: %s.", reason)
+        return None, reason
     for name in ("mambair_block_floats", "mambair_block_sums_floats"):
         function = getattr(loaded, name)
         function.argtypes = [ctypes.c_void_p]
         function.restype = ctypes.c_int64
-    return loaded
+    return loaded, None
+
+
+def _difference(loaded: ctypes.CDLL) -> str | None:
+    """How the structures of a library differ from those that Python passes to it."""
+    try:
+        layout = loaded.mambair_layout
+    except AttributeError:
+        return "it does not describe its structures"
+    layout.restype = ctypes.c_char_p
+    return layout_difference(layout().decode())
 
 
 def required_library() -> ctypes.CDLL:
@@ -68,13 +87,6 @@ def required_library() -> ctypes.CDLL:
     if loaded is None:
         raise RuntimeError(f"the C++ kernels are missing: {missing_reason()}")
     return loaded
-
-
-def missing_reason() -> str | None:
-    """Why there is no library; ``None`` if there is one."""
-    if library() is None:
-        return "its library was not built; install a C++ compiler and reinstall the package"
-    return None
 
 
 def describe() -> str:
@@ -91,9 +103,12 @@ def empty(*shape: int) -> Tensor:
     return torch.empty(shape, dtype=torch.float32, device="cpu")
 
 
-def run(kernel: str, arguments: ctypes.Structure) -> None:
+def run(kernel: str, arguments: Arguments) -> None:
     """Runs a kernel on as many threads as torch uses; other Python threads go on meanwhile."""
     function = getattr(required_library(), kernel)
+    if function.argtypes is None:
+        function.argtypes = [ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p]
+        function.restype = None
     function(ctypes.addressof(arguments), torch.get_num_threads(), _torch_parallel())
 
 
@@ -129,5 +144,5 @@ def _constant(name: str) -> int:
 
 # Plain values for the code that compilers trace.
 AVAILABLE = library() is not None
-LANES, CHUNK, MAX_ROWS = _constant("lanes"), _constant("chunk"), _constant("max_rows")
+LANES, CHUNK, MAX_TILE_ROWS = map(_constant, ("lanes", "chunk", "max_tile_rows"))
 MAX_KERNEL, MAX_STATES = _constant("max_kernel"), _constant("max_states")

@@ -1,12 +1,28 @@
-// Window attention: scores, bias, mask, softmax and products of one window and head in one pass, all in
-// cache. Lanes are queries of a row of the window: sums over keys and channels need no sums of lanes,
-// and the biases of a row of queries and one key stand side by side in the table of relative
-// positions. Scores are kept in units of log2.
+// Window attention: scores, bias, mask, softmax and products of one window and head in one pass,
+// all in cache. Lanes are queries of a row of the window: sums over keys and channels need no sums
+// of lanes, and the biases of a row of queries and one key stand side by side in the table of
+// relative positions. Scores are kept in units of log2.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "scratch.h"
+#include "simd.h"
+#include "tasks.h"
+
+namespace MAMBAIR_SET {
 
 const int KEYS = VECTOR_REGISTERS == 32 ? 8 : VECTOR_REGISTERS == 16 ? 4 : 2;  // scored at once
 const int SUMS = VECTOR_REGISTERS == 32 ? 16 : 4;  // channels whose weighted sums are in registers
-static_assert(SUMS == 4 || SUMS == 16, "weigh_part knows these");
-const float BETWEEN_REGIONS = -100.0f;
+static_assert(SUMS == 4 || SUMS == 16, "weigh_channels is written out for these");
+const float BETWEEN_REGIONS =
+    -100.0f;            // added to scores of tokens that only the roll brought together
+const int REGIONS = 4;  // that meet in a window, at most
+const float LOWEST_SCORE = -1e30f;
+enum Third { QUERY, KEY, VALUE };  // of qkv
 
 struct Window {
   int64_t batch, row, column;
@@ -24,8 +40,8 @@ INLINE Window window_at(int64_t number, int64_t rows, int64_t columns) {
 }
 
 // The pixel of every token of a window, before the roll by `shift`.
-INLINE void locate_tokens(int64_t *pixel, const Window &at, int64_t height, int64_t width, int window,
-                          int shift) {
+INLINE void locate_tokens(int64_t *pixel, const Window &at, int64_t height, int64_t width,
+                          int window, int shift) {
   for (int row = 0; row < window; ++row) {
     int64_t y = at.row * window + row + shift;
     if (y >= height) y -= height;
@@ -57,7 +73,7 @@ INLINE Regions regions_of(const Window &at, int window, int shift) {
 // One head of a window, and where its tokens are. Strides are floats from place to place.
 struct Head {
   int window, depth, head, heads;
-  int64_t channels;      // of all heads
+  int64_t channels;  // of all heads
   float scale;
   const int64_t *place;  // of every token
   const float *qkv;
@@ -72,13 +88,15 @@ struct Head {
 
 INLINE int pieces_of(int window) { return (window + LANES - 1) / LANES; }  // vectors a row
 INLINE int64_t lanes_of(int window) { return (int64_t)window * pieces_of(window) * LANES; }
+// The values of a head are weighed by fours.
 INLINE int fours(int depth) { return (depth + 3) / 4 * 4; }
 
-// The biases of every head from ((2w - 1)^2, heads): [head][(2w - 1)^2 + LANES], in units of log2;
-// vectors may reach past the end.
-INLINE int64_t table_floats(int window) { return (int64_t)(2 * window - 1) * (2 * window - 1) + LANES; }
+// The biases of every head from ((2w - 1)^2, heads): [head][table_floats], in units of log2. A
+// vector that begins at any of the entries can be read.
+INLINE int64_t table_entries(int window) { return (int64_t)(2 * window - 1) * (2 * window - 1); }
+INLINE int64_t table_floats(int window) { return table_entries(window) + LANES; }
 INLINE void pack_tables(float *to, const float *table, int64_t window, int64_t heads) {
-  const int64_t entries = table_floats((int)window) - LANES;
+  const int64_t entries = table_entries((int)window);
   for (int64_t head = 0; head < heads; ++head) {
     for (int64_t i = 0; i < entries; ++i) *to++ = table[i * heads + head] * LOG2_E;
     for (int i = 0; i < LANES; ++i) *to++ = 0.0f;
@@ -96,9 +114,10 @@ INLINE void copy_scaled(float *RESTRICT to, const float *RESTRICT from, float fa
   for (; i < depth; ++i) to[i] = from[i] * factor;
 }
 
-// `depth` floats of `count` lanes, which lie one after the other in each of `rows`, to [depth][LANES],
-// times a factor.
-INLINE void rows_to_lanes(float *RESTRICT to, const float *const *rows, int count, float factor, int depth) {
+// `depth` floats of `count` lanes, which lie one after the other in each of `rows`, to
+// [depth][LANES], times a factor.
+INLINE void rows_to_lanes(float *RESTRICT to, const float *const *rows, int count, float factor,
+                          int depth) {
   int lane = 0;
   for (; lane + 4 <= count; lane += 4, rows += 4) {
     int i = 0;
@@ -106,7 +125,8 @@ INLINE void rows_to_lanes(float *RESTRICT to, const float *const *rows, int coun
       float a[4][4];
       for (int j = 0; j < 4; ++j) memcpy(a[j], rows[j] + i, sizeof a[j]);
       for (int k = 0; k < 4; ++k) {
-        const float four[4] = {a[0][k] * factor, a[1][k] * factor, a[2][k] * factor, a[3][k] * factor};
+        const float four[4] = {a[0][k] * factor, a[1][k] * factor, a[2][k] * factor,
+                               a[3][k] * factor};
         memcpy(to + (i + k) * LANES + lane, four, sizeof four);
       }
     }
@@ -127,7 +147,8 @@ INLINE void lanes_to_rows(float *const *rows, const float *RESTRICT from, int co
       float a[4][4];
       for (int k = 0; k < 4; ++k) memcpy(a[k], from + (i + k) * LANES + lane, sizeof a[k]);
       for (int j = 0; j < 4; ++j) {
-        const float four[4] = {a[0][j] * factor, a[1][j] * factor, a[2][j] * factor, a[3][j] * factor};
+        const float four[4] = {a[0][j] * factor, a[1][j] * factor, a[2][j] * factor,
+                               a[3][j] * factor};
         memcpy(rows[j] + i, four, sizeof four);
       }
     }
@@ -138,9 +159,9 @@ INLINE void lanes_to_rows(float *const *rows, const float *RESTRICT from, int co
     for (int i = 0; i < depth; ++i) rows[0][i] = from[i * LANES + lane] * factor;
 }
 
-// to ([token][stride]) from the part (queries 0, keys 1, values 2) of every token; zeros past depth.
-INLINE void pack_tokens(float *to, int stride, const Head &h, int part, float factor) {
-  const float *from = h.qkv + part * h.channels + h.head * h.depth;
+// to ([token][stride]) from a third (QUERY, KEY or VALUE) of every token's qkv; zeros past depth.
+INLINE void pack_tokens(float *to, int stride, const Head &h, Third third, float factor) {
+  const float *from = h.qkv + third * h.channels + h.head * h.depth;
   const int tokens = h.window * h.window;
   for (int token = 0; token < tokens; ++token, to += stride) {
     copy_scaled(to, from + h.place[token] * h.qkv_stride, factor, h.depth);
@@ -149,8 +170,8 @@ INLINE void pack_tokens(float *to, int stride, const Head &h, int part, float fa
 }
 
 // The same with tokens in lanes: [row][piece][depth][LANES]; zeros past the row.
-INLINE void pack_lanes(float *to, const Head &h, int part, float factor) {
-  const float *from = h.qkv + part * h.channels + h.head * h.depth;
+INLINE void pack_lanes(float *to, const Head &h, Third third, float factor) {
+  const float *from = h.qkv + third * h.channels + h.head * h.depth;
   for (int row = 0; row < h.window; ++row)
     for (int column = 0; column < h.window; column += LANES, to += h.depth * LANES) {
       const int count = h.window - column < LANES ? h.window - column : LANES;
@@ -165,14 +186,14 @@ INLINE void pack_lanes(float *to, const Head &h, int part, float factor) {
 // mask ([region][LANES]): what is added to the scores of a key of that region by lanes from
 // (row, column) on.
 INLINE void pack_mask(float *mask, const Regions &regions, int row, int column) {
-  for (int region = 0; region < 4; ++region)
+  for (int region = 0; region < REGIONS; ++region)
     for (int lane = 0; lane < LANES; ++lane)
       mask[region * LANES + lane] =
           regions.of(row, column + lane) == region ? 0.0f : BETWEEN_REGIONS * LOG2_E;
 }
 
-// Scores of one vector of queries by COUNT keys of a row; gives their maximum with `highest`. `bias` is
-// the first key's, the next key's stands before it.
+// Scores of one vector of queries by COUNT keys of a row; gives their maximum with `highest`.
+// `bias` is the first key's, the next key's stands before it.
 template <int COUNT, bool MASKED>
 INLINE vf score_keys(float *to, const float *queries, const float *keys, const float *bias,
                      const float *mask, int before_edge, int depth, vf highest) {
@@ -196,12 +217,12 @@ INLINE vf score_keys(float *to, const float *queries, const float *keys, const f
 
 // Scores ([token][LANES]) of a vector of queries by all keys of the window; gives their maximum.
 template <bool MASKED>
-static NOINLINE vf score_window(float *to, const float *queries, const float *keys, const float *table,
-                                const Head &h, int row, int column) {
+static NOINLINE vf score_window(float *to, const float *queries, const float *keys,
+                                const float *table, const Head &h, int row, int column) {
   const int window = h.window, depth = h.depth, span = 2 * window - 1;
-  float mask[4 * LANES];
+  float mask[REGIONS * LANES];
   if (MASKED) pack_mask(mask, h.regions, row, column);
-  vf highest = splat(-1e30f);
+  vf highest = splat(LOWEST_SCORE);
   for (int y = 0; y < window; ++y) {
     const float *bias = table + (row - y + window - 1) * span + column + window - 1;
     const float *row_mask = mask + h.regions.of(y, -1) * LANES;
@@ -210,8 +231,8 @@ static NOINLINE vf score_window(float *to, const float *queries, const float *ke
       highest = score_keys<KEYS, MASKED>(to, queries, keys, bias - x, row_mask,
                                          h.regions.first_column - x, depth, highest);
     for (; x < window; ++x, keys += depth, to += LANES)
-      highest = score_keys<1, MASKED>(to, queries, keys, bias - x, row_mask, h.regions.first_column - x,
-                                      depth, highest);
+      highest = score_keys<1, MASKED>(to, queries, keys, bias - x, row_mask,
+                                      h.regions.first_column - x, depth, highest);
   }
   return highest;
 }
@@ -219,8 +240,8 @@ static NOINLINE vf score_window(float *to, const float *queries, const float *ke
 // out ([COUNT][LANES]) = sum over tokens of weights times values ([token][stride]), from scores the
 // first time, when the weights take their place; gives the sum of the weights.
 template <int COUNT, bool FIRST>
-static NOINLINE vf weigh_values(float *out, float *scores, const float *values, int stride, int tokens,
-                                vf highest) {
+static NOINLINE vf weigh_values(float *out, float *scores, const float *values, int stride,
+                                int tokens, vf highest) {
   vf sums[COUNT], total = splat(0.0f);
   unroll<COUNT>([&](int i) FLAT { sums[i] = splat(0.0f); });
   for (int token = 0; token < tokens; ++token, values += stride, scores += LANES) {
@@ -237,8 +258,8 @@ static NOINLINE vf weigh_values(float *out, float *scores, const float *values, 
 }
 
 template <bool FIRST>
-INLINE vf weigh_part(float *out, float *scores, const float *values, int stride, int tokens, vf highest,
-                     int count) {
+INLINE vf weigh_channels(float *out, float *scores, const float *values, int stride, int tokens,
+                         vf highest, int count) {
   if (count >= SUMS) return weigh_values<SUMS, FIRST>(out, scores, values, stride, tokens, highest);
   if (count == 12) return weigh_values<12, FIRST>(out, scores, values, stride, tokens, highest);
   if (count == 8) return weigh_values<8, FIRST>(out, scores, values, stride, tokens, highest);
@@ -247,8 +268,8 @@ INLINE vf weigh_part(float *out, float *scores, const float *values, int stride,
 
 INLINE int64_t attend_floats(int window, int depth) {
   const int64_t tokens = (int64_t)window * window;
-  return lanes_of(window) * depth + tokens * (depth + fours(depth) + LANES) + fours(depth) * LANES +
-         5 * LANES;
+  return lanes_of(window) * depth + vectors(tokens * depth) + vectors(tokens * fours(depth)) +
+         (tokens + fours(depth)) * LANES;
 }
 
 // One head of one window.
@@ -257,24 +278,25 @@ static void attend(const Head &h, const float *table, Scratch scratch) {
   float *queries = scratch.take(lanes_of(window) * depth);
   float *keys = scratch.take(tokens * depth), *values = scratch.take(tokens * padded);
   float *scores = scratch.take(tokens * LANES), *sums = scratch.take(padded * LANES);
-  pack_lanes(queries, h, 0, h.scale * LOG2_E);
-  pack_tokens(keys, depth, h, 1, 1.0f);
-  pack_tokens(values, padded, h, 2, 1.0f);
+  pack_lanes(queries, h, QUERY, h.scale * LOG2_E);
+  pack_tokens(keys, depth, h, KEY, 1.0f);
+  pack_tokens(values, padded, h, VALUE, 1.0f);
   for (int row = 0; row < window; ++row)
     for (int column = 0; column < window; column += LANES, queries += depth * LANES) {
       const vf highest = h.regions.any
                              ? score_window<true>(scores, queries, keys, table, h, row, column)
                              : score_window<false>(scores, queries, keys, table, h, row, column);
-      const vf total = weigh_part<true>(sums, scores, values, padded, tokens, highest, padded);
+      const vf total = weigh_channels<true>(sums, scores, values, padded, tokens, highest, padded);
       for (int first = SUMS; first < padded; first += SUMS)
-        weigh_part<false>(sums + first * LANES, scores, values + first, padded, tokens, highest,
-                          padded - first);
+        weigh_channels<false>(sums + first * LANES, scores, values + first, padded, tokens, highest,
+                              padded - first);
       const vf factor = 1.0f / total;
       for (int i = 0; i < depth; ++i) store(sums + i * LANES, load(sums + i * LANES) * factor);
       const int64_t *place = h.place + row * window + column;
       const int count = window - column < LANES ? window - column : LANES;
       float *rows[LANES];
-      for (int lane = 0; lane < count; ++lane) rows[lane] = h.out + place[lane] * h.out_stride + h.head * depth;
+      for (int lane = 0; lane < count; ++lane)
+        rows[lane] = h.out + place[lane] * h.out_stride + h.head * depth;
       lanes_to_rows(rows, sums, count, 1.0f, depth);
       if (!h.log_sums) continue;
       alignas(64) float peaks[LANES], totals[LANES];
@@ -285,7 +307,8 @@ static void attend(const Head &h, const float *table, Scratch scratch) {
     }
 }
 
-INLINE Head head_of(const AttentionArguments &s, const int64_t *place, const Window &at, int64_t head) {
+INLINE Head head_of(const AttentionArguments &s, const int64_t *place, const Window &at,
+                    int64_t head) {
   Head h;
   h.window = (int)s.window;
   h.depth = (int)(s.channels / s.heads);
@@ -305,14 +328,29 @@ INLINE Head head_of(const AttentionArguments &s, const int64_t *place, const Win
   return h;
 }
 
-static void run_attention_forward(const void *context, int64_t task) {
+static void attention_forward_task(const void *context, int64_t task) {
   const AttentionArguments &s = *(const AttentionArguments *)context;
   const int window = (int)s.window;
   const Window at = window_at(task / s.heads, s.height / window, s.width / window);
   const Head shape = head_of(s, nullptr, at, task % s.heads);
-  Scratch scratch(2 * vectors(window * window) + attend_floats(window, shape.depth));
-  int64_t *place = (int64_t *)scratch.take(2 * window * window);
+  Scratch scratch(vectors(2 * window * window) + attend_floats(window, shape.depth));
+  int64_t *place = scratch.take<int64_t>(window * window);
   locate_tokens(place, at, s.height, s.width, window, (int)s.shift);
   const Head h = head_of(s, place, at, task % s.heads);
   attend(h, s.tables + h.head * table_floats(window), scratch);
 }
+
+INLINE std::vector<float> packed_tables(const AttentionArguments &s) {
+  std::vector<float> tables(s.heads * table_floats((int)s.window));
+  pack_tables(tables.data(), s.table, s.window, s.heads);
+  return tables;
+}
+
+static void attention_forward(AttentionArguments s, int threads, Parallel parallel) {
+  const std::vector<float> tables = packed_tables(s);
+  s.tables = tables.data();
+  const int64_t windows = s.batch * (s.height / s.window) * (s.width / s.window);
+  run_tasks(attention_forward_task, &s, windows * s.heads, threads, parallel, s.heads);
+}
+
+}  // namespace MAMBAIR_SET

@@ -1,18 +1,28 @@
 // Gradients of window attention (attention.h). Lanes are keys of a row of the window.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "attention.h"
+
+namespace MAMBAIR_SET {
 
 const int QUERIES = VECTOR_REGISTERS == 32 ? 8 : 2;  // differentiated at once
 
-// Operands of the backward pass of one window and head, packed.
+// Packed operands of the backward pass of one window and head.
 struct Packed {
-  float *queries;      // [token][depth], times scale and log2(e)
-  float *grad_out;     // [token][depth]
+  float *queries;                      // [token][depth], times scale and log2(e)
+  float *grad_out;                     // [token][depth]
   float *keys_t, *values_t;            // [row][piece][depth][LANES]
   float *grad_keys_t, *grad_values_t;  // likewise
-  float *keys;         // [token of whole pieces][depth in whole vectors]
-  float *log_sums, *inner;  // (token); inner: dO·O
-  float *masks;        // [row][piece][region][LANES], of border windows
-  float *grad_scores;  // [query][token of whole pieces]
-  float *table, *grad_table;  // of every head, from its end
+  float *keys;                         // [token of whole pieces][depth in whole vectors]
+  float *log_sums, *inner;             // (token); inner: dO·O
+  float *masks;                        // [row][piece][region][LANES], of border windows
+  float *grad_scores;                  // [query][token of whole pieces]
+  float *table, *grad_table;           // of every head, from its end
 };
 
 // COUNT queries, one below the other from (row, column) on, by all keys. The probabilities P are
@@ -44,7 +54,7 @@ static NOINLINE void differentiate_keys(const Packed &p, const Head &h, int row,
       });
       if (h.regions.any)
         unroll<COUNT>([&](int j) FLAT {
-          weight[j] += load(p.masks + (vector * 4 + h.regions.of(row + j, column)) * LANES);
+          weight[j] += load(p.masks + (vector * REGIONS + h.regions.of(row + j, column)) * LANES);
         });
       const float *keys = p.keys_t + at, *values = p.values_t + at;
       for (int i = 0; i < depth; ++i) {
@@ -101,21 +111,24 @@ INLINE void differentiate(const Packed &p, const Head &h, int row, int column) {
     for (int j = 0; j < COUNT; ++j) {
       const int64_t place = h.place[(row + j) * h.window + column];
       float *to = h.grad_qkv + place * h.qkv_stride + h.head * h.depth + first;
-      copy_scaled(to, grads + j * LANES, h.scale, h.depth - first < LANES ? h.depth - first : LANES);
+      copy_scaled(to, grads + j * LANES, h.scale,
+                  h.depth - first < LANES ? h.depth - first : LANES);
     }
   }
 }
 
 INLINE int64_t differentiate_floats(int window, int depth, int heads) {
   const int64_t tokens = (int64_t)window * window, wide = lanes_of(window);
-  return 2 * vectors(tokens * depth) + 4 * wide * depth + wide * vectors(depth) + 2 * vectors(tokens) +
-         (4 + QUERIES) * wide + 2 * heads * vectors(table_floats(window));
+  return 2 * vectors(tokens * depth) + 4 * wide * depth + wide * vectors(depth) +
+         2 * vectors(tokens) + (REGIONS + QUERIES) * wide +
+         2 * heads * vectors(table_floats(window));
 }
 
-// Room, and the tables of every head from their end.
-INLINE Packed prepare_backward(Scratch &scratch, const float *tables, int window, int depth, int heads) {
+// Takes the operands, and packs the tables of every head from their end.
+INLINE Packed prepare_backward(Scratch &scratch, const float *tables, int window, int depth,
+                               int heads) {
   const int64_t tokens = (int64_t)window * window, wide = lanes_of(window);
-  const int64_t table_size = vectors(table_floats(window)), entries = table_floats(window) - LANES;
+  const int64_t table_size = vectors(table_floats(window)), entries = table_entries(window);
   Packed p;
   p.queries = scratch.take(tokens * depth);
   p.grad_out = scratch.take(tokens * depth);
@@ -126,7 +139,7 @@ INLINE Packed prepare_backward(Scratch &scratch, const float *tables, int window
   p.keys = scratch.take(wide * vectors(depth));
   p.log_sums = scratch.take(tokens);
   p.inner = scratch.take(tokens);
-  p.masks = scratch.take(4 * wide);
+  p.masks = scratch.take(REGIONS * wide);
   p.grad_scores = scratch.take(QUERIES * wide);
   p.table = scratch.take(heads * table_size);
   p.grad_table = scratch.take(heads * table_size);
@@ -144,19 +157,20 @@ INLINE void pack_masks(const Packed &p, const Regions &regions, int window) {
   const int pieces = pieces_of(window);
   for (int y = 0; regions.any && y < window; ++y)
     for (int piece = 0; piece < pieces; ++piece)
-      pack_mask(p.masks + (y * pieces + piece) * 4 * LANES, regions, y, piece * LANES);
+      pack_mask(p.masks + (y * pieces + piece) * REGIONS * LANES, regions, y, piece * LANES);
 }
 
 // Gradients of one head of one window; its table's grow.
 INLINE void differentiate_head(Packed p, const Head &h) {
   const int window = h.window, depth = h.depth;
-  const int64_t wide = lanes_of(window), key_stride = vectors(depth), first_channel = h.head * depth;
+  const int64_t wide = lanes_of(window), key_stride = vectors(depth),
+                first_channel = h.head * depth;
   const int pieces = pieces_of(window);
   p.table += h.head * vectors(table_floats(window));
   p.grad_table += h.head * vectors(table_floats(window));
-  pack_tokens(p.queries, depth, h, 0, h.scale * LOG2_E);
-  pack_lanes(p.keys_t, h, 1, 1.0f);
-  pack_lanes(p.values_t, h, 2, 1.0f);
+  pack_tokens(p.queries, depth, h, QUERY, h.scale * LOG2_E);
+  pack_lanes(p.keys_t, h, KEY, 1.0f);
+  pack_lanes(p.values_t, h, VALUE, 1.0f);
   memset(p.grad_keys_t, 0, wide * depth * sizeof(float));
   memset(p.grad_values_t, 0, wide * depth * sizeof(float));
   for (int row = 0; row < window; ++row)
@@ -196,26 +210,35 @@ INLINE void differentiate_head(Packed p, const Head &h) {
 
 // to (heads, (2w - 1)^2)
 INLINE void unpack_grad_tables(float *to, const Packed &p, int window, int heads) {
-  const int64_t entries = table_floats(window) - LANES;
+  const int64_t entries = table_entries(window);
   for (int head = 0; head < heads; ++head, to += entries) {
     const float *from = p.grad_table + head * vectors(table_floats(window));
     std::reverse_copy(from, from + entries, to);
   }
 }
 
-// Gradients of the windows `part`, `part + parts`, …, all heads of a window while it is in cache.
-static void run_attention_backward(const void *context, int64_t part) {
+// Gradients of the windows `share`, `share + shares`, ...: all heads of a window while it is in
+// cache.
+static void attention_backward_task(const void *context, int64_t share) {
   const AttentionArguments &s = *(const AttentionArguments *)context;
   const int window = (int)s.window, heads = (int)s.heads, depth = (int)(s.channels / s.heads);
   const int64_t rows = s.height / window, columns = s.width / window;
-  Scratch scratch(2 * vectors(window * window) + differentiate_floats(window, depth, heads));
-  int64_t *place = (int64_t *)scratch.take(2 * window * window);
+  Scratch scratch(vectors(2 * window * window) + differentiate_floats(window, depth, heads));
+  int64_t *place = scratch.take<int64_t>(window * window);
   const Packed p = prepare_backward(scratch, s.tables, window, depth, heads);
-  for (int64_t number = part; number < s.batch * rows * columns; number += s.parts) {
+  for (int64_t number = share; number < s.batch * rows * columns; number += s.shares) {
     const Window at = window_at(number, rows, columns);
     locate_tokens(place, at, s.height, s.width, window, (int)s.shift);
     pack_masks(p, regions_of(at, window, (int)s.shift), window);
     for (int head = 0; head < heads; ++head) differentiate_head(p, head_of(s, place, at, head));
   }
-  unpack_grad_tables(s.grad_table + part * heads * (table_floats(window) - LANES), p, window, heads);
+  unpack_grad_tables(s.grad_table + share * heads * table_entries(window), p, window, heads);
 }
+
+static void attention_backward(AttentionArguments s, int threads, Parallel parallel) {
+  const std::vector<float> tables = packed_tables(s);
+  s.tables = tables.data();
+  run_tasks(attention_backward_task, &s, s.shares, threads, parallel);
+}
+
+}  // namespace MAMBAIR_SET

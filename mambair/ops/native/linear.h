@@ -1,11 +1,20 @@
-// Parts of networks over rows of channels: linear layers, normalisation, GELU. Rows in scratch have
-// room for whole vectors; what stands past their channels means nothing.
+// Layers over rows of channels: linear layers, normalization, GELU. Rows in scratch are padded to
+// whole vectors, and what the padding holds means nothing.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "tiles.h"
+
+namespace MAMBAIR_SET {
 
 // A linear layer as products take it.
 struct Linear {
   int in, out;
-  float *panels;  // [in][out], packed
-  float *bias;    // (out) in whole vectors, or null
+  float *panels;      // [in][out], packed
+  float *bias;        // (out) in whole vectors, or null
   float *transposed;  // [out][in], packed, for gradients, or null
 };
 
@@ -24,24 +33,26 @@ INLINE void each_vector(int channels, const F &f) {
 
 INLINE void copy_row(float *to, const float *from, int channels) {
   each_vector(channels, [&](int i, int count) FLAT {
-    if (count == LANES) store(to + i, load(from + i));
-    else memcpy(to + i, from + i, count * sizeof(float));
+    if (count == LANES)
+      store(to + i, load(from + i));
+    else
+      memcpy(to + i, from + i, count * sizeof(float));
   });
 }
 
-INLINE float *pack_row(float *room, const float *from, int channels, float padding = 0.0f) {
-  for (int i = 0; i < vectors(channels); ++i) room[i] = i < channels ? from[i] : padding;
-  return room;
+INLINE float *pack_row(float *buffer, const float *from, int channels, float padding = 0.0f) {
+  for (int i = 0; i < vectors(channels); ++i) buffer[i] = i < channels ? from[i] : padding;
+  return buffer;
 }
 
 INLINE int64_t linear_floats(int in, int out) { return (in + 1) * vectors(out); }
 
 // `padding` is the bias past `out`.
-INLINE Linear pack_linear(float *room, const float *weight, const float *bias, int in, int out,
+INLINE Linear pack_linear(float *buffer, const float *weight, const float *bias, int in, int out,
                           float padding = 0.0f) {
-  Linear layer{in, out, room, nullptr, nullptr};
+  Linear layer{in, out, buffer, nullptr, nullptr};
   pack_panels(layer.panels, weight, in, out, 1, in);
-  if (bias) layer.bias = pack_row(room + in * vectors(out), bias, out, padding);
+  if (bias) layer.bias = pack_row(buffer + in * vectors(out), bias, out, padding);
   return layer;
 }
 
@@ -57,27 +68,28 @@ struct Moments {
 // Of a row in scratch.
 INLINE Moments moments(const float *x, int channels, float eps) {
   vf total = splat(0.0f);
-  each_vector(channels, [&](int i, int count) FLAT { total += keep_lanes(load(x + i), count, 0.0f); });
+  each_vector(channels,
+              [&](int i, int count) FLAT { total += keep_lanes(load(x + i), count, 0.0f); });
   const float mean = sum(total) / channels;
   vf squares = splat(0.0f);
   each_vector(channels, [&](int i, int count) FLAT {
-    const vf centred = keep_lanes(load(x + i), count, mean) - splat(mean);
-    squares += centred * centred;
+    const vf centered = keep_lanes(load(x + i), count, mean) - splat(mean);
+    squares += centered * centered;
   });
   return {mean, 1.0f / std::sqrt(sum(squares) / channels + eps)};
 }
 
 // Mean 0 and variance 1 over the channels of a row in scratch, then weight and bias (LayerNorm).
-INLINE void normalise(float *to, const float *from, const Norm &norm, int channels) {
+INLINE void normalize(float *to, const float *from, const Norm &norm, int channels) {
   const Moments m = moments(from, channels, norm.eps);
   for (int i = 0; i < channels; i += LANES) {
-    const vf centred = (load(from + i) - splat(m.mean)) * m.factor;
-    store(to + i, centred * load(norm.weight + i) + load(norm.bias + i));
+    const vf centered = (load(from + i) - splat(m.mean)) * m.factor;
+    store(to + i, centered * load(norm.weight + i) + load(norm.bias + i));
   }
 }
 
-// What gelu and its slope share: the tail 1 - Phi(|x|) of the normal distribution, by equation 7.1.26 of
-// Abramowitz & Stegun, to 1e-7.
+// What gelu and its slope share: the tail 1 - Phi(|x|) of the normal distribution, by
+// equation 7.1.26 of Abramowitz & Stegun, to 1e-7.
 INLINE vf normal_tail(vf magnitude, vf *bell) {
   const vf z = magnitude * 0.70710678118654752f;
   const vf t = 1.0f / (1.0f + 0.3275911f * z);
@@ -107,9 +119,10 @@ INLINE vf gelu_slope(vf x) {
   return below + minimum(splat(1e4f), maximum(splat(-1e4f), x)) * bell * 0.39894228040143268f;
 }
 
-// Gradient of a normalised row by the row, in the place of that by its result; `sums` of both by weight
-// and bias grow ([2][channels in whole vectors]). All in scratch.
-INLINE void normalise_backward(float *grad, const float *from, const Norm &norm, int channels, float *sums) {
+// Gradient of a normalized row by the row, in the place of that by its result; `sums` of both by
+// weight and bias grow ([2][channels in whole vectors]). All in scratch.
+INLINE void normalize_backward(float *grad, const float *from, const Norm &norm, int channels,
+                               float *sums) {
   const Moments m = moments(from, channels, norm.eps);
   const int64_t wide = vectors(channels);
   vf mean = splat(0.0f), slope = splat(0.0f);
@@ -137,14 +150,13 @@ INLINE void gelu_rows(float *x, int64_t floats) {
 }
 
 INLINE void add_row(float *to, const float *what, int channels) {
-  each_vector(channels, [&](int i, int count) FLAT {
-    store(to + i, load(to + i) + load_part(what + i, count));
-  });
+  each_vector(channels, [&](int i, int count)
+                            FLAT { store(to + i, load(to + i) + load_first(what + i, count)); });
 }
 
 INLINE void add_scaled_row(float *to, const float *what, const float *scale, int channels) {
   each_vector(channels, [&](int i, int count) FLAT {
-    store(to + i, load(to + i) + load_part(what + i, count) * load_part(scale + i, count));
+    store(to + i, load(to + i) + load_first(what + i, count) * load_first(scale + i, count));
   });
 }
 
@@ -154,15 +166,17 @@ struct LinearSums {
   float *bias;    // (out) in whole vectors
 };
 
-INLINE int64_t linear_sums_floats(int in, int out) { return whole(out, ROWS) * vectors(in) + vectors(out); }
-INLINE LinearSums linear_sums(float *room, int in, int out) {
-  return {room, room + whole(out, ROWS) * vectors(in)};
+INLINE int64_t linear_sums_floats(int in, int out) {
+  return whole(out, TILE_ROWS) * vectors(in) + vectors(out);
+}
+INLINE LinearSums linear_sums(float *buffer, int in, int out) {
+  return {buffer, buffer + whole(out, TILE_ROWS) * vectors(in)};
 }
 
 INLINE int64_t transposed_floats(int in, int out) { return out * vectors(in); }
-INLINE void pack_transposed(Linear &layer, float *room, const float *weight) {
-  layer.transposed = room;
-  pack_panels(room, weight, layer.out, layer.in, layer.in, 1);
+INLINE void pack_transposed(Linear &layer, float *buffer, const float *weight) {
+  layer.transposed = buffer;
+  pack_panels(buffer, weight, layer.out, layer.in, layer.in, 1);
 }
 
 // Adds the gradients of parameters for rows x ([row][in]) whose results have gradients `grad`
@@ -178,14 +192,18 @@ INLINE void linear_backward(const Linear &layer, const LinearSums &sums, const f
 }
 
 // Sums to gradients in PyTorch's layout.
-INLINE void unpack_linear(float *grad_weight, float *grad_bias, const LinearSums &sums, int in, int out) {
-  for (int o = 0; o < out; ++o) copy_row(grad_weight + (int64_t)o * in, sums.weight + o * vectors(in), in);
+INLINE void unpack_linear(float *grad_weight, float *grad_bias, const LinearSums &sums, int in,
+                          int out) {
+  for (int o = 0; o < out; ++o)
+    copy_row(grad_weight + (int64_t)o * in, sums.weight + o * vectors(in), in);
   if (grad_bias) copy_row(grad_bias, sums.bias, out);
 }
 
-// Adds `floats` of every part of sums, which lie `stride` apart, to those of the first.
-INLINE void add_parts(float *sums, int64_t floats, int64_t stride, int64_t parts) {
-  for (int64_t part = 1; part < parts; ++part)
+// Adds `floats` of every share of sums, which lie `stride` apart, to those of the first.
+INLINE void add_shares(float *sums, int64_t floats, int64_t stride, int64_t shares) {
+  for (int64_t share = 1; share < shares; ++share)
     for (int64_t i = 0; i < floats; i += LANES)
-      store(sums + i, load(sums + i) + load(sums + part * stride + i));
+      store(sums + i, load(sums + i) + load(sums + share * stride + i));
 }
+
+}  // namespace MAMBAIR_SET

@@ -1,6 +1,19 @@
-// Routing: the class of every token is the argmax of its scores plus Gumbel noise that is a function of
-// (key, token, class), drawn in registers. The numbers are those of ops/gumbel.py.
+// Routing: the class of every token is the argmax of its scores plus Gumbel noise that is a
+// function of (key, token, class), drawn in registers. The numbers are those of ops/gumbel.py.
+#pragma once
 
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "linear.h"
+#include "scratch.h"
+#include "tasks.h"
+
+namespace MAMBAIR_SET {
+
+const float NO_CLASS = -1e30f;   // score of the lanes past the last class
+const float BELOW_ALL = -3e38f;  // less than any score
 const uint32_t GOLDEN_RATIO = 0x9E3779B9u;
 
 INLINE uint32_t bits_like(uint32_t, uint32_t value) { return value; }
@@ -15,8 +28,8 @@ INLINE Bits mix_bits(Bits x) {
   return x ^ (x >> 16);
 }
 
-// Natural logarithm of normal floats in (0, 2^64): frexp, then log(1 + f) by the polynomial of Cephes'
-// logf on [sqrt(1/2) - 1, sqrt(2) - 1].
+// Natural logarithm of normal floats in (0, 2^64): frexp, then log(1 + f) by the polynomial of
+// Cephes' logf on [sqrt(1/2) - 1, sqrt(2) - 1].
 INLINE vf log_approx(vf x) {
   // the exponent of x / sqrt(1/2), so that the mantissa lies around 1
   const vu bits = bits_of(x);
@@ -46,22 +59,23 @@ struct Noise {
   const float *values;  // drawn by the caller, or null
 };
 
-// The class of one token: the first of the largest noisy scores, which take the place of the scores.
-// Scores past `classes` are -1e30.
+// The class of one token: the first of the largest noisy scores, which take the place of the
+// scores. Scores past `classes` are NO_CLASS.
 INLINE int choose_class(float *scores, int classes, int64_t token, const Noise &noise) {
-  alignas(64) static const uint32_t lanes[LANES] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  alignas(64) static const uint32_t lanes[LANES] = {0, 1, 2,  3,  4,  5,  6,  7,
+                                                    8, 9, 10, 11, 12, 13, 14, 15};
   vu column;
   memcpy(&column, lanes, sizeof column);
   column = column * splat_bits(GOLDEN_RATIO);
   uint32_t start = 0;
   if (noise.key) start = mix_bits(mix_bits((uint32_t)token + GOLDEN_RATIO) ^ (uint32_t)*noise.key);
-  vf best = splat(-3e38f), at = splat(0.0f);  // largest of every lane, and the vector it is in
+  vf best = splat(BELOW_ALL), at = splat(0.0f);  // largest of every lane, and the vector it is in
   for (int c = 0; c < classes; c += LANES) {
     vf value = load(scores + c);
     if (noise.key)
       value += gumbel(mix_bits(column + splat_bits(start + (uint32_t)c * GOLDEN_RATIO)));
     if (noise.values)
-      value += load_part(noise.values + c, classes - c < LANES ? classes - c : LANES);
+      value += load_first(noise.values + c, classes - c < LANES ? classes - c : LANES);
     store(scores + c, value);
     at = select_greater(value, best, splat((float)c), at);
     best = maximum(best, value);
@@ -78,7 +92,7 @@ INLINE int choose_class(float *scores, int classes, int64_t token, const Noise &
   return chosen;
 }
 
-// Softmax of scores that are -1e30 past `classes`.
+// Softmax of scores that are NO_CLASS past `classes`.
 INLINE void soften(float *to, float *scores, float best, int classes) {
   vf all = splat(0.0f);
   for (int c = 0; c < classes; c += LANES) {
@@ -87,23 +101,27 @@ INLINE void soften(float *to, float *scores, float best, int classes) {
     store(scores + c, weight);
   }
   const float factor = 1.0f / sum(all);
-  each_vector(classes, [&](int c, int count) FLAT {
-    store_part(to + c, load(scores + c) * factor, count);
-  });
+  each_vector(classes, [&](int c, int count)
+                           FLAT { store_first(to + c, load(scores + c) * factor, count); });
 }
 
-// One block of tokens.
-static void run_route(const void *context, int64_t task) {
+INLINE int64_t route_tasks(const RouteArguments &s) {
+  return (s.length + ROUTE_TOKENS - 1) / ROUTE_TOKENS;
+}
+
+// Some tokens of a batch element.
+static void route_task(const void *context, int64_t task) {
   const RouteArguments &s = *(const RouteArguments *)context;
-  const int64_t blocks = (s.length + ROUTE_BLOCK - 1) / ROUTE_BLOCK;
-  const int64_t batch = task / blocks, begin = task % blocks * ROUTE_BLOCK;
-  const int64_t end = begin + ROUTE_BLOCK < s.length ? begin + ROUTE_BLOCK : s.length;
+  const int64_t tasks = route_tasks(s);
+  const int64_t batch = task / tasks, begin = task % tasks * ROUTE_TOKENS;
+  const int64_t end = begin + ROUTE_TOKENS < s.length ? begin + ROUTE_TOKENS : s.length;
   const int classes = (int)s.classes;
   Scratch scratch(vectors(classes));
   float *noisy = scratch.take(classes);
   for (int64_t t = begin; t < end; ++t) {
-    pack_row(noisy, s.scores + (batch * s.length + t) * classes, classes, -1e30f);
-    const int chosen = choose_class(noisy, classes, t, {s.keys ? s.keys + batch : nullptr, nullptr});
+    pack_row(noisy, s.scores + (batch * s.length + t) * classes, classes, NO_CLASS);
+    const int chosen =
+        choose_class(noisy, classes, t, {s.keys ? s.keys + batch : nullptr, nullptr});
     s.chosen[batch * s.length + t] = chosen;
     if (s.soft) soften(s.soft + (batch * s.length + t) * classes, noisy, noisy[chosen], classes);
   }
@@ -125,7 +143,14 @@ INLINE void sort_by_class(const Index *chosen, Index *order, Index *inverse, int
   }
 }
 
-static void run_sort(const void *context, int64_t batch) {
+static void sort_task(const void *context, int64_t batch) {
   const RouteArguments &s = *(const RouteArguments *)context;
   sort_by_class(s.chosen, s.order, s.inverse, batch, s.length, s.classes);
 }
+
+static void route(const RouteArguments &s, int threads, Parallel parallel) {
+  run_tasks(route_task, &s, s.batch * route_tasks(s), threads, parallel);
+  run_tasks(sort_task, &s, s.batch, threads, parallel);
+}
+
+}  // namespace MAMBAIR_SET

@@ -1,5 +1,15 @@
-// Vectors of 16 floats. Included once an instruction set: the compiler splits a vector into what the
-// set has (one AVX-512, two AVX2, four SSE or NEON registers).
+// Vectors of LANES floats. The compiler splits a vector into what the instruction set has (one
+// AVX-512, two AVX2, four SSE or NEON registers).
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "api.h"
+#include "instruction_set.h"
+#include "platform.h"
+
+namespace MAMBAIR_SET {
 
 #if (defined(__GNUC__) || defined(__clang__)) && !defined(MAMBAIR_PLAIN_VECTORS)
 
@@ -18,19 +28,22 @@ INLINE vi as_signed(vu x) { return (vi)x; }
 INLINE vu as_unsigned(vi x) { return (vu)x; }
 INLINE vf splat(float x) { return x - (vf){}; }
 INLINE vu splat_bits(uint32_t x) { return x - (vu){}; }
-// Of a NaN and a number, these give the second: a limit stands first, so that NaN passes.
+// Given a NaN and a number, these return the second: limits are passed first, so that NaN passes.
 INLINE vf minimum(vf a, vf b) { return a < b ? a : b; }
 INLINE vf maximum(vf a, vf b) { return a > b ? a : b; }
 // x where a > b, y elsewhere
 INLINE vf select_greater(vf a, vf b, vf x, vf y) { return a > b ? x : y; }
 
-#else  // a compiler without vector types: plain loops, which it may vectorise
+#else  // a compiler without vector types: plain loops, which it may vectorize
 
 struct v4 {
   float v[4];
   float &operator[](int i) { return v[i]; }
 };
-INLINE v4 operator+(v4 a, v4 b) { for (int i = 0; i < 4; ++i) a.v[i] += b.v[i]; return a; }
+INLINE v4 operator+(v4 a, v4 b) {
+  for (int i = 0; i < 4; ++i) a.v[i] += b.v[i];
+  return a;
+}
 struct vi {
   int32_t v[LANES];
 };
@@ -41,14 +54,38 @@ struct vf {
   float v[LANES];
 };
 #define EACH for (int i = 0; i < LANES; ++i)
-INLINE vf load(const float *p) { vf r; EACH r.v[i] = p[i]; return r; }
+INLINE vf load(const float *p) {
+  vf r;
+  EACH r.v[i] = p[i];
+  return r;
+}
 INLINE void store(float *p, vf x) { EACH p[i] = x.v[i]; }
-INLINE vf splat(float x) { vf r; EACH r.v[i] = x; return r; }
-INLINE vu splat_bits(uint32_t x) { vu r; EACH r.v[i] = x; return r; }
-INLINE vf operator+(vf a, vf b) { EACH a.v[i] += b.v[i]; return a; }
-INLINE vf operator-(vf a, vf b) { EACH a.v[i] -= b.v[i]; return a; }
-INLINE vf operator*(vf a, vf b) { EACH a.v[i] *= b.v[i]; return a; }
-INLINE vf operator/(vf a, vf b) { EACH a.v[i] /= b.v[i]; return a; }
+INLINE vf splat(float x) {
+  vf r;
+  EACH r.v[i] = x;
+  return r;
+}
+INLINE vu splat_bits(uint32_t x) {
+  vu r;
+  EACH r.v[i] = x;
+  return r;
+}
+INLINE vf operator+(vf a, vf b) {
+  EACH a.v[i] += b.v[i];
+  return a;
+}
+INLINE vf operator-(vf a, vf b) {
+  EACH a.v[i] -= b.v[i];
+  return a;
+}
+INLINE vf operator*(vf a, vf b) {
+  EACH a.v[i] *= b.v[i];
+  return a;
+}
+INLINE vf operator/(vf a, vf b) {
+  EACH a.v[i] /= b.v[i];
+  return a;
+}
 INLINE vf operator+(vf a, float b) { return a + splat(b); }
 INLINE vf operator-(vf a, float b) { return a - splat(b); }
 INLINE vf operator*(vf a, float b) { return a * splat(b); }
@@ -57,20 +94,67 @@ INLINE vf operator-(float a, vf b) { return splat(a) - b; }
 INLINE vf operator*(float a, vf b) { return splat(a) * b; }
 INLINE vf operator/(float a, vf b) { return splat(a) / b; }
 INLINE vf &operator+=(vf &a, vf b) { return a = a + b; }
-INLINE vu operator+(vu a, vu b) { EACH a.v[i] += b.v[i]; return a; }
-INLINE vu operator-(vu a, vu b) { EACH a.v[i] -= b.v[i]; return a; }
-INLINE vu operator*(vu a, vu b) { EACH a.v[i] *= b.v[i]; return a; }
-INLINE vu operator^(vu a, vu b) { EACH a.v[i] ^= b.v[i]; return a; }
-INLINE vu operator<<(vu a, int b) { EACH a.v[i] <<= b; return a; }
-INLINE vu operator>>(vu a, int b) { EACH a.v[i] >>= b; return a; }
-INLINE vi operator>>(vi a, int b) { EACH a.v[i] >>= b; return a; }
-INLINE vf to_float(vi x) { vf r; EACH r.v[i] = (float)x.v[i]; return r; }
-INLINE vf bits_as_float(vu x) { vf r; memcpy(&r, &x, sizeof r); return r; }
-INLINE vu bits_of(vf x) { vu r; memcpy(&r, &x, sizeof r); return r; }
-INLINE vi as_signed(vu x) { vi r; memcpy(&r, &x, sizeof r); return r; }
-INLINE vu as_unsigned(vi x) { vu r; memcpy(&r, &x, sizeof r); return r; }
-INLINE vf minimum(vf a, vf b) { EACH a.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i]; return a; }
-INLINE vf maximum(vf a, vf b) { EACH a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i]; return a; }
+INLINE vu operator+(vu a, vu b) {
+  EACH a.v[i] += b.v[i];
+  return a;
+}
+INLINE vu operator-(vu a, vu b) {
+  EACH a.v[i] -= b.v[i];
+  return a;
+}
+INLINE vu operator*(vu a, vu b) {
+  EACH a.v[i] *= b.v[i];
+  return a;
+}
+INLINE vu operator^(vu a, vu b) {
+  EACH a.v[i] ^= b.v[i];
+  return a;
+}
+INLINE vu operator<<(vu a, int b) {
+  EACH a.v[i] <<= b;
+  return a;
+}
+INLINE vu operator>>(vu a, int b) {
+  EACH a.v[i] >>= b;
+  return a;
+}
+INLINE vi operator>>(vi a, int b) {
+  EACH a.v[i] >>= b;
+  return a;
+}
+INLINE vf to_float(vi x) {
+  vf r;
+  EACH r.v[i] = (float)x.v[i];
+  return r;
+}
+INLINE vf bits_as_float(vu x) {
+  vf r;
+  memcpy(&r, &x, sizeof r);
+  return r;
+}
+INLINE vu bits_of(vf x) {
+  vu r;
+  memcpy(&r, &x, sizeof r);
+  return r;
+}
+INLINE vi as_signed(vu x) {
+  vi r;
+  memcpy(&r, &x, sizeof r);
+  return r;
+}
+INLINE vu as_unsigned(vi x) {
+  vu r;
+  memcpy(&r, &x, sizeof r);
+  return r;
+}
+INLINE vf minimum(vf a, vf b) {
+  EACH a.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i];
+  return a;
+}
+INLINE vf maximum(vf a, vf b) {
+  EACH a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
+  return a;
+}
 INLINE vf select_greater(vf a, vf b, vf x, vf y) {
   EACH x.v[i] = a.v[i] > b.v[i] ? x.v[i] : y.v[i];
   return x;
@@ -79,8 +163,10 @@ INLINE vf select_greater(vf a, vf b, vf x, vf y) {
 
 #endif
 
-// f(0), …, f(N - 1), written out: an array of vectors whose indices are constants stays in registers,
-// which compilers do not see to in loops.
+static_assert(sizeof(vf) == LANES * sizeof(float), "a vector holds LANES floats");
+
+// f(0), ..., f(N - 1), written out: only an array of vectors whose indices are constants stays in
+// registers.
 template <int N, typename F>
 INLINE void unroll(const F &f) {
   if constexpr (N > 0) {
@@ -89,8 +175,8 @@ INLINE void unroll(const F &f) {
   }
 }
 
-// The first `count` floats, and zeros; what follows them may not be readable.
-INLINE vf load_part(const float *p, int count) {
+// The first `count` floats, and zeros; what follows them need not be readable.
+INLINE vf load_first(const float *p, int count) {
   if (count == LANES) return load(p);
   float whole[LANES] = {0};
   memcpy(whole, p, count * sizeof(float));
@@ -100,11 +186,12 @@ INLINE vf load_part(const float *p, int count) {
 // The first `count` lanes of x, and `rest` in the others.
 INLINE vf keep_lanes(vf x, int count, float rest) {
   if (count == LANES) return x;
-  alignas(64) static const float lane[LANES] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  alignas(64) static const float lane[LANES] = {0, 1, 2,  3,  4,  5,  6,  7,
+                                                8, 9, 10, 11, 12, 13, 14, 15};
   return select_greater(splat((float)count), load(lane), x, splat(rest));
 }
 
-INLINE void store_part(float *p, vf x, int count) {
+INLINE void store_first(float *p, vf x, int count) {
   if (count == LANES) {
     store(p, x);
     return;
@@ -116,25 +203,26 @@ INLINE void store_part(float *p, vf x, int count) {
 
 // Sum and maximum of the lanes.
 INLINE float sum(vf x) {
-  v4 part[4];
-  memcpy(part, &x, sizeof part);
-  part[0] = (part[0] + part[2]) + (part[1] + part[3]);
-  return (part[0][0] + part[0][2]) + (part[0][1] + part[0][3]);
+  v4 quarter[4];
+  memcpy(quarter, &x, sizeof quarter);
+  quarter[0] = (quarter[0] + quarter[2]) + (quarter[1] + quarter[3]);
+  return (quarter[0][0] + quarter[0][2]) + (quarter[0][1] + quarter[0][3]);
 }
 
 INLINE float largest(vf x) {
-  v4 part[4];
-  memcpy(part, &x, sizeof part);
+  v4 quarter[4];
+  memcpy(quarter, &x, sizeof quarter);
   for (int i = 1; i < 4; ++i)
-    for (int k = 0; k < 4; ++k) part[0][k] = part[0][k] > part[i][k] ? part[0][k] : part[i][k];
-  float best = part[0][0];
-  for (int k = 1; k < 4; ++k) best = best > part[0][k] ? best : part[0][k];
+    for (int k = 0; k < 4; ++k)
+      quarter[0][k] = quarter[0][k] > quarter[i][k] ? quarter[0][k] : quarter[i][k];
+  float best = quarter[0][0];
+  for (int k = 1; k < 4; ++k) best = best > quarter[0][k] ? best : quarter[0][k];
   return best;
 }
 
-// 2^x for -126 <= x <= 126, to 2.5e-7. n, the nearest whole number, is added to the exponent of 2^f, which
-// is, for |f| <= 1/2, 1 + f p(f) with the minimax fit of degree 4 to (2^f - 1) / f: the error vanishes
-// with x, so that slow decays stay right over long sequences.
+// 2^x for -126 <= x <= 126, to 2.5e-7. n, the nearest whole number, is added to the exponent of
+// 2^f, which is, for |f| <= 1/2, 1 + f p(f) with the minimax fit of degree 4 to (2^f - 1) / f: the
+// error vanishes with x, so that slow decays stay right over long sequences.
 INLINE vf exp2_inside(vf x) {
   const float magic = 12582912.0f;  // 1.5 * 2^23: the sum has no fraction bits
   const vf shifted = x + magic;     // its last bits are n
@@ -162,8 +250,8 @@ INLINE vf exp2_of_nonpositive(vf x) {
 
 const float LOG2_E = 1.44269504088896f;
 
-// log(1 + exp(x)) = max(x, 0) + log1p(z), z = exp(-|x|); log1p(z) = 2 artanh(z / (2 + z)), a series in
-// s <= 1/3 that is right to the last bit for the smallest steps too. Also gives the derivative.
+// log(1 + exp(x)) = max(x, 0) + log1p(z), z = exp(-|x|); log1p(z) = 2 artanh(z / (2 + z)), a series
+// in s <= 1/3 that is right to the last bit for the smallest steps too. Also gives the derivative.
 INLINE vf softplus(vf x, vf *slope) {
   vf magnitude = maximum(x, 0.0f - x);
   vf z = exp2_approx(magnitude * -LOG2_E);
@@ -184,3 +272,5 @@ INLINE vf softplus(vf x, vf *slope) {
   *slope = r * (high + (1.0f - high) * z);
   return positive + 2.0f * s * p;
 }
+
+}  // namespace MAMBAIR_SET

@@ -8,30 +8,44 @@ For every batch element and channel, with :math:`\delta = \mathrm{softplus}(\Del
 
 Two entries share the backends: :func:`selective_scan` in the channel-major layout of
 ``mamba_ssm``, and :func:`selective_scan_tokens` in the layout the networks already have.
-A backend is one file that defines a :class:`~.backend.ScanBackend`;
-``operator.py`` lists them.
+A backend is one file: a :class:`~.backend.ScanBackend` under :func:`~.backend.register_backend`,
+in ``backends/`` or in any module that a program imports.
 """
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+
+import torch
 from torch import Tensor
 
+from mambair.ops.selective_scan import backends
 from mambair.ops.selective_scan.backend import (
+    BACKENDS,
     BackendUnavailableError,
+    ScanBackend,
     ScanInputs,
     ScanRequest,
-    select_backend,
+    register_backend,
 )
-from mambair.ops.selective_scan.operator import BACKENDS, differentiable_scan
+from mambair.ops.selective_scan.operator import differentiable_scan, select
 
 __all__ = [
     "BackendUnavailableError",
+    "ScanBackend",
+    "ScanInputs",
+    "ScanRequest",
     "available_backends",
     "backend_names",
+    "register_backend",
     "select_automatic",
     "selective_scan",
     "selective_scan_tokens",
 ]
+
+for _module in pkgutil.iter_modules(backends.__path__, f"{backends.__name__}."):
+    importlib.import_module(_module.name)
 
 
 def available_backends(device: str = "cpu") -> dict[str, str | None]:
@@ -50,9 +64,23 @@ def backend_names() -> list[str]:
     return list(BACKENDS)
 
 
-def select_automatic(device: str = "cpu") -> str:
-    """Name of the backend that ``"auto"`` stands for on a device type."""
-    return select_backend(BACKENDS, "auto", ScanRequest(device)).name
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def select_automatic(
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    d_state: int = 1,
+    in_operator: bool = False,
+) -> str:
+    """Name of the backend that ``"auto"`` stands for.
+
+    Args:
+        device: device type.
+        dtype: dtype of the state, float32 or float64.
+        d_state: state size N.
+        in_operator: as in a compiled program, which takes only backends that have a backward pass
+            of their own.
+    """
+    return select("auto", ScanRequest(device, dtype, d_state), in_operator).name
 
 
 def selective_scan(

@@ -1,4 +1,4 @@
-"""What a backend of the selective scan is, and how one is chosen."""
+"""What a backend of the selective scan is, how one is registered, and how one is chosen."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from mambair.errors import UserError
 
-# A child of BasicSR's logger, so that the line reaches the log file of a training run.
-logger = logging.getLogger("basicsr.mambair")
+logger = logging.getLogger("mambair")
 
 
 class BackendUnavailableError(UserError, RuntimeError):
@@ -97,12 +96,16 @@ class ScanBackend(ABC):
 
     Attributes:
         name: what users write.
+        priority: "auto" takes the backend of the highest priority that can run. Those of this
+            package have 100 (``torch``, which runs anywhere) to 400 (``cpp``); backends of the
+            same priority are tried in the order in which they were registered.
         in_operator: whether it has a backward pass of its own and takes part in the operator;
             otherwise autograd differentiates what :meth:`forward` does.
     """
 
-    name: str
-    in_operator: bool = True
+    name: ClassVar[str]
+    priority: ClassVar[int]
+    in_operator: ClassVar[bool] = True
 
     def automatic_on(self, device: str) -> bool:
         """Whether "auto" may choose it on a device type."""
@@ -134,6 +137,32 @@ class ScanBackend(ABC):
     ) -> tuple[Tensor | None, ...]:
         """Gradients of the inputs, in their order; ``None`` for those that are ``None``."""
         raise NotImplementedError(f"autograd differentiates backend {self.name!r}")
+
+
+BackendClass = TypeVar("BackendClass", bound=type[ScanBackend])
+
+BACKENDS: dict[str, ScanBackend] = {}  # in the order in which "auto" tries them
+
+
+def register_backend(cls: BackendClass) -> BackendClass:
+    """Class decorator: adds a backend under its name.
+
+    Raises:
+        ValueError: the name is taken, or is "auto".
+        TypeError: ``name`` or ``priority`` is missing.
+    """
+    name, priority = getattr(cls, "name", None), getattr(cls, "priority", None)
+    if not isinstance(name, str) or not isinstance(priority, int):
+        raise TypeError(f"{cls.__qualname__} of {cls.__module__} needs a name and a priority")
+    other = BACKENDS.get(name)
+    if name == "auto" or other is not None:
+        owner = "" if other is None else f", of {type(other).__module__}"
+        raise ValueError(f"{cls.__qualname__} of {cls.__module__}: {name!r} is taken{owner}")
+    BACKENDS[name] = cls()
+    ordered = sorted(BACKENDS.items(), key=lambda item: -item[1].priority)
+    BACKENDS.clear()
+    BACKENDS.update(ordered)
+    return cls
 
 
 def select_backend(
@@ -181,7 +210,7 @@ _announced: set[tuple[str, str]] = set()
 
 
 def _announce(device: str, name: str, refused: str) -> None:
-    """Says once which backend runs, and why not those before it."""
+    """Says once which backend runs, and why those before it do not."""
     if (device, name) in _announced:
         return
     _announced.add((device, name))

@@ -11,33 +11,33 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mambair.ops.selective_scan.backend import ScanBackend, ScanInputs, select_backend
-from mambair.ops.selective_scan.chunked import ChunkedBackend
-from mambair.ops.selective_scan.mamba_ssm_scan import MambaSsmBackend
-from mambair.ops.selective_scan.native import NativeBackend
-from mambair.ops.selective_scan.reference import ReferenceBackend
-from mambair.ops.selective_scan.triton_scan import TritonBackend
-
-# In the order in which "auto" tries them; "reference" is for tests and is never chosen.
-BACKENDS: dict[str, ScanBackend] = {
-    backend.name: backend
-    for backend in (
-        NativeBackend(),
-        TritonBackend(),
-        MambaSsmBackend(),
-        ChunkedBackend(),
-        ReferenceBackend(),
-    )
-}
+from mambair.ops.selective_scan.backend import (
+    BACKENDS,
+    ScanBackend,
+    ScanInputs,
+    ScanRequest,
+    select_backend,
+)
 
 _INPUTS = "Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor? D, Tensor? delta_bias"
 
 
 def _choose(backend: str, inputs: ScanInputs, in_operator: bool = True) -> ScanBackend:
-    """The backend to run; ``in_operator``: of those only that take part in the operator."""
+    """The backend to run; ``in_operator``: only one that takes part in the operator."""
     inputs.validate()
+    return select(backend, inputs.request, in_operator)
+
+
+def select(backend: str, request: ScanRequest, in_operator: bool) -> ScanBackend:
+    """The registered backend of that name, or for ``"auto"`` the first that can run.
+
+    Args:
+        backend: ``"auto"`` or a name.
+        request: what it has to be able to do.
+        in_operator: leaves out those that do not take part in the operator.
+    """
     candidates = {k: v for k, v in BACKENDS.items() if v.in_operator or not in_operator}
-    return select_backend(candidates, backend, inputs.request)
+    return select_backend(candidates, backend, request)
 
 
 @torch.library.custom_op(

@@ -1,10 +1,10 @@
 """Triton kernels of the selective scan (``triton_scan.py`` launches them).
 
-A program holds a tile of ``T`` tokens by ``BLOCK`` channels of one group and goes through the
+A program holds a tile of ``T`` tokens by ``BUNDLE`` channels of one group and goes through the
 states one by one, so the registers it needs do not depend on N. Chunks of ``T`` tokens run in
 parallel:
 
-1. ``summarise_chunks``: the state a chunk leaves if it begins with none, and its sum of steps;
+1. ``summarize_chunks``: the state a chunk leaves if it begins with none, and its sum of steps;
 2. ``carry_states``: from chunk to chunk, the state every chunk begins with;
 3. ``scan_chunks`` or ``scan_chunks_backward``: the chunk itself, by an associative scan.
 
@@ -14,12 +14,22 @@ are float32 whatever the tensors hold.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar, cast
+
 import triton
 import triton.language as tl
 
+_Kernel = TypeVar("_Kernel", bound=Callable[..., object])
 
-@triton.jit
-def _softplus(x):
+
+def _jit(function: _Kernel) -> _Kernel:
+    """``triton.jit``, which has no types."""
+    return cast(_Kernel, triton.jit(function))
+
+
+@_jit
+def _softplus(x: tl.tensor) -> tl.tensor:
     """log(1 + exp(x)), to the last bit for the smallest steps too.
 
     max(x, 0) + log1p(z) with z = exp(−|x|), and log1p(z) = 2 artanh(z / (2 + z)) by its series.
@@ -34,14 +44,24 @@ def _softplus(x):
     return tl.maximum(x, 0.0) + 2.0 * s * series
 
 
-@triton.jit
-def _follow(decay, state, next_decay, next_state):
+@_jit
+def _follow(
+    decay: tl.tensor, state: tl.tensor, next_decay: tl.tensor, next_state: tl.tensor
+) -> tuple[tl.tensor, tl.tensor]:
     """Two stretches of the recurrence, one after the other."""
     return decay * next_decay, next_decay * state + next_state
 
 
-@triton.jit
-def _steps(delta, bias, i, token, channel, valid, HAS_BIAS: tl.constexpr):
+@_jit
+def _steps(
+    delta: tl.tensor,
+    bias: tl.tensor,
+    i: tl.tensor,
+    token: tl.tensor,
+    channel: tl.tensor,
+    valid: tl.tensor,
+    HAS_BIAS: tl.constexpr,
+) -> tuple[tl.tensor, tl.tensor]:
     """Step sizes after bias and softplus, 0 where not valid, and what the softplus was taken of.
 
     ``delta`` points to the first token of the chunk, ``token`` is the distance to the next.
@@ -53,24 +73,44 @@ def _steps(delta, bias, i, token, channel, valid, HAS_BIAS: tl.constexpr):
     return tl.where(valid, _softplus(raw), 0.0), raw
 
 
-@triton.jit
-def _block(index, width, BLOCK: tl.constexpr):
-    """Group and channels of a block, clamped to those that exist, and which of them do."""
-    per_group = tl.cdiv(width, BLOCK)
+@_jit
+def _bundle(
+    index: tl.tensor, width: tl.tensor, BUNDLE: tl.constexpr
+) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
+    """Group and channels of a bundle, clamped to those that exist, and which of them do."""
+    per_group = tl.cdiv(width, BUNDLE)
     group = index // per_group
-    inside = (index % per_group) * BLOCK + tl.arange(0, BLOCK)
+    inside = (index % per_group) * BUNDLE + tl.arange(0, BUNDLE)
     exists = inside < width
     return group, group * width + tl.minimum(inside, width - 1), exists
 
 
-@triton.jit
-def summarise_chunks(
-    source, delta, A, matrix, bias, states, totals,
-    length, width, channels, d_state, chunks,
-    source_batch, source_token, delta_batch, delta_token,
-    matrix_batch, matrix_token, matrix_group,
-    HAS_BIAS: tl.constexpr, BACKWARD: tl.constexpr, T: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+@_jit
+def summarize_chunks(
+    source: tl.tensor,
+    delta: tl.tensor,
+    A: tl.tensor,
+    matrix: tl.tensor,
+    bias: tl.tensor,
+    states: tl.tensor,
+    totals: tl.tensor,
+    length: tl.tensor,
+    width: tl.tensor,
+    channels: tl.tensor,
+    d_state: tl.tensor,
+    chunks: tl.tensor,
+    source_batch: tl.tensor,
+    source_token: tl.tensor,
+    delta_batch: tl.tensor,
+    delta_token: tl.tensor,
+    matrix_batch: tl.tensor,
+    matrix_token: tl.tensor,
+    matrix_group: tl.tensor,
+    HAS_BIAS: tl.constexpr,
+    BACKWARD: tl.constexpr,
+    T: tl.constexpr,
+    BUNDLE: tl.constexpr,
+) -> None:
     """What a chunk adds to the state that runs through it.
 
     Forward: ``source`` is u and ``matrix`` B, and the state runs to the right; backward: dy and C,
@@ -78,7 +118,7 @@ def summarise_chunks(
     steps ``totals (B, chunks, D)``.
     """
     chunk = tl.program_id(0)
-    group, channel, exists = _block(tl.program_id(1), width, BLOCK)
+    group, channel, exists = _bundle(tl.program_id(1), width, BUNDLE)
     batch = tl.program_id(2).to(tl.int64)
     i = tl.arange(0, T)
     t = chunk * T + i
@@ -109,19 +149,26 @@ def summarise_chunks(
         tl.store(states + (at * d_state + n) * channels + channel, added, mask=exists)
 
 
-@triton.jit
+@_jit
 def carry_states(
-    states, totals, A, channels, d_state, chunks,
-    REVERSE: tl.constexpr, STATES: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+    states: tl.tensor,
+    totals: tl.tensor,
+    A: tl.tensor,
+    channels: tl.tensor,
+    d_state: tl.tensor,
+    chunks: tl.tensor,
+    REVERSE: tl.constexpr,
+    STATES: tl.constexpr,
+    BUNDLE: tl.constexpr,
+) -> None:
     """Replaces what chunks add by the state they begin with (``REVERSE``: from the right)."""
-    channel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    channel = tl.program_id(0) * BUNDLE + tl.arange(0, BUNDLE)
     batch = tl.program_id(1).to(tl.int64)
     n = tl.arange(0, STATES)
     valid = (n < d_state)[:, None] & (channel < channels)[None, :]
     tile = n[:, None] * channels + channel[None, :]
     rate = tl.load(A + tile, mask=valid, other=0.0)
-    state = tl.zeros((STATES, BLOCK), dtype=tl.float32)
+    state = tl.zeros((STATES, BUNDLE), dtype=tl.float32)
     for i in range(chunks):
         at = batch * chunks + (chunks - 1 - i if REVERSE else i)
         total = tl.load(totals + at * channels + channel, mask=channel < channels, other=0.0)
@@ -132,17 +179,40 @@ def carry_states(
         state = tl.exp(rate * total[None, :]) * state + added
 
 
-@triton.jit
+@_jit
 def scan_chunks(
-    u, delta, A, B, C, D, bias, states, y,
-    length, width, channels, d_state, chunks,
-    u_batch, u_token, delta_batch, delta_token,
-    B_batch, B_token, B_group, C_batch, C_token, C_group,
-    HAS_D: tl.constexpr, HAS_BIAS: tl.constexpr, T: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+    u: tl.tensor,
+    delta: tl.tensor,
+    A: tl.tensor,
+    B: tl.tensor,
+    C: tl.tensor,
+    D: tl.tensor,
+    bias: tl.tensor,
+    states: tl.tensor,
+    y: tl.tensor,
+    length: tl.tensor,
+    width: tl.tensor,
+    channels: tl.tensor,
+    d_state: tl.tensor,
+    chunks: tl.tensor,
+    u_batch: tl.tensor,
+    u_token: tl.tensor,
+    delta_batch: tl.tensor,
+    delta_token: tl.tensor,
+    B_batch: tl.tensor,
+    B_token: tl.tensor,
+    B_group: tl.tensor,
+    C_batch: tl.tensor,
+    C_token: tl.tensor,
+    C_group: tl.tensor,
+    HAS_D: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    T: tl.constexpr,
+    BUNDLE: tl.constexpr,
+) -> None:
     """The output ``y (B, L, D)`` of a chunk from the state it begins with."""
     chunk = tl.program_id(0)
-    group, channel, exists = _block(tl.program_id(1), width, BLOCK)
+    group, channel, exists = _bundle(tl.program_id(1), width, BUNDLE)
     batch = tl.program_id(2).to(tl.int64)
     i = tl.arange(0, T)
     t = chunk * T + i
@@ -160,7 +230,7 @@ def scan_chunks(
     if HAS_D:
         out = x * tl.load(D + channel)[None, :]
     else:
-        out = tl.zeros((T, BLOCK), dtype=tl.float32)
+        out = tl.zeros((T, BUNDLE), dtype=tl.float32)
     x = x * step
     first = states + (batch * chunks + chunk) * d_state * channels + channel
     for n in range(d_state):
@@ -173,24 +243,52 @@ def scan_chunks(
     tl.store(y + i[:, None] * channels + channel[None, :], out, mask=valid)
 
 
-@triton.jit
+@_jit
 def scan_chunks_backward(
-    u, delta, A, B, C, D, bias, states, adjoints, grad_y,
-    grad_u, grad_delta, grad_A, grad_B, grad_C,
-    length, width, channels, d_state, chunks,
-    u_batch, u_token, delta_batch, delta_token,
-    B_batch, B_token, B_group, C_batch, C_token, C_group,
-    HAS_D: tl.constexpr, HAS_BIAS: tl.constexpr, T: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+    u: tl.tensor,
+    delta: tl.tensor,
+    A: tl.tensor,
+    B: tl.tensor,
+    C: tl.tensor,
+    D: tl.tensor,
+    bias: tl.tensor,
+    states: tl.tensor,
+    adjoints: tl.tensor,
+    grad_y: tl.tensor,
+    grad_u: tl.tensor,
+    grad_delta: tl.tensor,
+    grad_A: tl.tensor,
+    grad_B: tl.tensor,
+    grad_C: tl.tensor,
+    length: tl.tensor,
+    width: tl.tensor,
+    channels: tl.tensor,
+    d_state: tl.tensor,
+    chunks: tl.tensor,
+    u_batch: tl.tensor,
+    u_token: tl.tensor,
+    delta_batch: tl.tensor,
+    delta_token: tl.tensor,
+    B_batch: tl.tensor,
+    B_token: tl.tensor,
+    B_group: tl.tensor,
+    C_batch: tl.tensor,
+    C_token: tl.tensor,
+    C_group: tl.tensor,
+    HAS_D: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    T: tl.constexpr,
+    BUNDLE: tl.constexpr,
+) -> None:
     """Gradients of a chunk, from its first state and the adjoint state that comes from its right.
 
     With k_t = a_t h_{t−1} (decay a, adjoint g): the loss changes by g k A with the step, by g k δ
     with A, by g δ u with B and by dy (k + δ B u) with C. Gradients of A are written a chunk, those
-    of B and C a block of channels; they remain to be summed.
+    of B and C a bundle of channels; they remain to be summed.
     """
     chunk = tl.program_id(0)
-    block = tl.program_id(1)
-    group, channel, exists = _block(block, width, BLOCK)
+    bundle = tl.program_id(1)
+    group, channel, exists = _bundle(bundle, width, BUNDLE)
     batch = tl.program_id(2).to(tl.int64)
     i = tl.arange(0, T)
     t = chunk * T + i
@@ -217,10 +315,10 @@ def scan_chunks_backward(
     place = i[:, None] * channels + channel[None, :]
     dy = tl.load(grad_y + flat + place, mask=valid, other=0.0).to(tl.float32)
 
-    through_decay = tl.zeros((T, BLOCK), dtype=tl.float32)
-    through_input = tl.zeros((T, BLOCK), dtype=tl.float32)
+    through_decay = tl.zeros((T, BUNDLE), dtype=tl.float32)
+    through_input = tl.zeros((T, BUNDLE), dtype=tl.float32)
     ends = (batch * chunks + chunk) * d_state * channels + channel
-    part = ((batch * tl.num_programs(1) + block) * length + start) * d_state
+    summed_at = ((batch * tl.num_programs(1) + bundle) * length + start) * d_state
     for n in range(d_state):
         rate = tl.load(A + n * channels + channel)[None, :]
         at_B = B + i * B_token + n
@@ -240,8 +338,8 @@ def scan_chunks_backward(
 
         state = kept + step * x * row[:, None]
         rows = i * d_state + n
-        tl.store(grad_C + part + rows, tl.sum(dy * state, axis=1), mask=inside)
-        tl.store(grad_B + part + rows, tl.sum(adjoint * step * x, axis=1), mask=inside)
+        tl.store(grad_C + summed_at + rows, tl.sum(dy * state, axis=1), mask=inside)
+        tl.store(grad_B + summed_at + rows, tl.sum(adjoint * step * x, axis=1), mask=inside)
         through_input += adjoint * row[:, None]
         adjoint = adjoint * kept
         through_decay += adjoint * rate

@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from mambair.ops import selective_scan
-from mambair.ops.selective_scan import mamba_ssm_scan
-from mambair.ops.selective_scan.backend import ScanRequest
-from mambair.ops.selective_scan.operator import BACKENDS
+from mambair.ops.selective_scan.backend import BACKENDS, ScanRequest
+from mambair.ops.selective_scan.backends import mamba_ssm_scan
 from tests.mambair.ops import test_selective_scan as common
 
 

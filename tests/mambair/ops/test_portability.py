@@ -30,7 +30,12 @@ FLAGS = "-O1 -std=c++17 -fno-math-errno -ffp-contract=fast -Wno-psabi -pthread".
 
 def build(compiler: list[str], to: Path) -> Path:
     include = sysconfig.get_paths()["include"]
-    sources = [str(HERE / "portability.cpp"), f"-I{ROOT / 'mambair/ops/native'}"]
+    native = ROOT / "mambair" / "ops" / "native"
+    sources = [
+        str(HERE / "portability.cpp"),
+        *map(str, native.glob("kernels_*.cpp")),
+        f"-I{native}",
+    ]
     command = [*compiler, *FLAGS, f"-I{include}", *sources, "-o", str(to)]
     made = subprocess.run(command, capture_output=True, text=True)
     assert made.returncode == 0, made.stderr[-2000:]

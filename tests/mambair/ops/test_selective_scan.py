@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,18 +18,28 @@ from mambair.ops.selective_scan import (
     available_backends,
     select_automatic,
 )
-from mambair.ops.selective_scan.backend import ScanBackend, ScanRequest, select_backend
+from mambair.ops.selective_scan.backend import (
+    BACKENDS as REGISTERED,
+)
+from mambair.ops.selective_scan.backend import (
+    ScanBackend,
+    ScanRequest,
+    register_backend,
+    select_backend,
+)
 from mambair.ops.selective_scan.operator import scan, scan_backward
 from tests.conftest import GOLDEN
 
 ARGUMENTS = ("u", "delta", "A", "B", "C", "D", "delta_bias")
 CASES = ("batch", "extreme", "groups", "long", "one", "small", "wide")
-# Triton's has a file of its own.
+# All that are registered and run here; Triton's has a file of its own.
 BACKENDS = [
     name
     for name, reason in available_backends("cpu").items()
     if reason is None and name != "triton"
 ]
+# Those that are operators of their own, with a backward pass.
+OPERATORS = [name for name in BACKENDS if REGISTERED[name].in_operator]
 
 
 def golden_case(name: str) -> dict[str, torch.Tensor]:
@@ -56,7 +69,7 @@ def test_values_and_gradients(name: str, backend: str) -> None:
 
 @pytest.mark.parametrize("segment", [64, 500])
 def test_chunk_borders_do_not_show(segment: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    chunked = sys.modules["mambair.ops.selective_scan.chunked"]
+    chunked = sys.modules["mambair.ops.selective_scan.backends.chunked"]
     monkeypatch.setattr(chunked, "_SEGMENT_ELEMENTS", segment * 12 * 4)
     monkeypatch.setattr(chunked, "_STEP_ELEMENTS", 7 * 12 * 4)
     for name in ("groups", "long", "batch"):
@@ -168,7 +181,7 @@ def test_shapes_that_do_not_fit(change: dict, message: str) -> None:
         selective_scan(**inputs)
 
 
-@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "reference"])
+@pytest.mark.parametrize("backend", OPERATORS)
 @pytest.mark.parametrize("name", ["small", "groups"])
 def test_operator_is_well_behaved(name: str, backend: str) -> None:
     """Schema, fake implementation, autograd registration, and tracing with dynamic shapes."""
@@ -182,7 +195,7 @@ def test_operator_is_well_behaved(name: str, backend: str) -> None:
     torch.library.opcheck(scan, (*no_grad, backend, False))
 
 
-@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "reference"])
+@pytest.mark.parametrize("backend", OPERATORS)
 @pytest.mark.parametrize("name", ["small", "groups"])
 def test_results_lie_in_memory_as_compilers_are_told(name: str, backend: str) -> None:
     case = golden_case(name)
@@ -196,6 +209,7 @@ def test_results_lie_in_memory_as_compilers_are_told(name: str, backend: str) ->
 
 class _Broken(ScanBackend):
     name = "broken"
+    priority = 0
 
     def unavailable_reason(self, request: ScanRequest) -> str | None:
         return "it is broken"
@@ -221,16 +235,51 @@ def test_unknown_and_unavailable_backends() -> None:
         select_backend({"broken": _Broken()}, "auto", ScanRequest())
 
 
+def test_names_and_priorities_are_checked() -> None:
+    before = dict(REGISTERED)
+    with pytest.raises(TypeError, match="needs a name and a priority"):
+        register_backend(type("Nameless", (_Broken,), {"name": None}))
+    for name in ("auto", "torch"):
+        with pytest.raises(ValueError, match=f"'{name}' is taken"):
+            register_backend(type("Second", (_Broken,), {"name": name}))
+    assert before == REGISTERED
+
+
+_THIRD_PARTY = """
+from mambair.ops.selective_scan import register_backend
+from mambair.ops.selective_scan.backends.chunked import ChunkedBackend
+
+@register_backend
+class Mine(ChunkedBackend):
+    name = "mine"
+    priority = 500
+"""
+_USES_IT = """
+import my_scan, torch
+from mambair.archs import MambaIRv2Light
+from mambair.ops.selective_scan import available_backends, select_automatic
+assert list(available_backends("cpu"))[0] == select_automatic("cpu") == "mine"
+net = MambaIRv2Light(embed_dim=24, depths=[1], num_heads=[2], window_size=8, scan_backend="mine")
+assert net.eval()(torch.rand(1, 3, 8, 8)).isfinite().all()
+"""
+
+
+def test_a_module_of_others_adds_a_backend(tmp_path: Path) -> None:
+    (tmp_path / "my_scan.py").write_text(_THIRD_PARTY)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", _USES_IT], check=True, env=environment, cwd=tmp_path)
+
+
 def test_auto_says_once_what_runs(caplog: pytest.LogCaptureFixture) -> None:
     backend = sys.modules["mambair.ops.selective_scan.backend"]
     backend._automatic.cache_clear()
     backend._announced.clear()
     case = golden_case("small")
     inputs = [case[key] for key in ARGUMENTS]
-    logger = logging.getLogger("basicsr.mambair")
+    logger = logging.getLogger("mambair")
     logger.addHandler(caplog.handler)
     try:
-        with caplog.at_level(logging.INFO, logger="basicsr.mambair"):
+        with caplog.at_level(logging.INFO, logger="mambair"):
             selective_scan(*inputs)
             selective_scan(*inputs)
     finally:

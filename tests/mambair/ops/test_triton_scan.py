@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from mambair.ops import selective_scan, selective_scan_tokens
-from mambair.ops.selective_scan import available_backends, triton_scan
-from mambair.ops.selective_scan.backend import ScanRequest, select_backend
-from mambair.ops.selective_scan.operator import BACKENDS
+from mambair.ops.selective_scan import available_backends
+from mambair.ops.selective_scan.backend import BACKENDS, ScanRequest, select_backend
+from mambair.ops.selective_scan.backends import triton_scan
 from tests.conftest import ROOT
 from tests.mambair.ops import test_selective_scan as common
 

@@ -25,7 +25,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mambair.ops.selective_scan.backend import ScanBackend, ScanInputs, ScanRequest
+from mambair.ops.selective_scan.backend import (
+    ScanBackend,
+    ScanInputs,
+    ScanRequest,
+    register_backend,
+)
 
 # Elements of one tensor over tokens, channels and states; elements a sequential step advances.
 # Half and twice these cost the same within the noise on 2 cores; far smaller or larger ones, more.
@@ -35,10 +40,12 @@ _STEP_ELEMENTS = 1 << 15
 _MIN_SEGMENT = 64
 
 
+@register_backend
 class ChunkedBackend(ScanBackend):
     """Chunked scan with a recomputing backward pass; see the module's text."""
 
     name = "torch"
+    priority = 100
 
     def unavailable_reason(self, request: ScanRequest) -> str | None:
         return None
@@ -127,7 +134,7 @@ class _Plan:
         self.dtype = inputs.compute_dtype
         self.state_shape = (batch, self.groups, d_state, channels // self.groups)
         # A as (G, N, K)
-        self.decay = inputs.A.to(self.dtype).unflatten(0, (self.groups, -1)).transpose(1, 2)
+        self.decay = torch.unflatten(inputs.A.to(self.dtype), 0, (self.groups, -1)).transpose(1, 2)
         self.decay = self.decay.contiguous()
 
         per_token = max(1, batch * channels * d_state)
@@ -163,7 +170,7 @@ class _Segment:
         self.u = self.group(inputs.u)
         self.a = (self.delta * plan.decay).exp_()
         self.b = self.delta * self.u * self.column(inputs.B)
-        strip_delta = self.delta.unflatten(1, (plan.strips, plan.steps)).sum(2)
+        strip_delta = torch.unflatten(self.delta, 1, (plan.strips, plan.steps)).sum(2)
         self.strip_decay = (strip_delta * plan.decay).exp_()  # (B, strips, G, N, K)
 
     def softplus_slope(self) -> Tensor:
@@ -192,7 +199,8 @@ class _Segment:
         return torch.matmul(x, weight.transpose(-1, -2)).squeeze(-1)[:, : self.length]
 
     def _group_padded(self, x: Tensor) -> Tensor:
-        return self._pad(x).unflatten(2, (self.plan.groups, 1, -1))
+        grouped: Tensor = torch.unflatten(self._pad(x), 2, (self.plan.groups, 1, -1))
+        return grouped
 
     def _pad(self, x: Tensor) -> Tensor:
         """Appends zero tokens to ``(B, length, ...)``."""
@@ -208,7 +216,7 @@ def _scan_strips(a: Tensor, b: Tensor, strip_decay: Tensor, state: Tensor) -> Te
     ``(B, G, N, K)``.
     """
     strips = strip_decay.shape[1]
-    a_steps, b_steps = (x.unflatten(1, (strips, -1)).unbind(2) for x in (a, b))
+    a_steps, b_steps = (torch.unflatten(x, 1, (strips, -1)).unbind(2) for x in (a, b))
     first = state.unsqueeze(1)
     if strips > 1:
         last = b_steps[0]
@@ -230,7 +238,7 @@ def _scan_strips_backwards(a: Tensor, c: Tensor, strip_decay: Tensor, carry: Ten
     ``carry (B, G, N, K)`` is ``a g`` of the token to the right of the segment.
     """
     strips = strip_decay.shape[1]
-    a_steps, c_steps = (x.unflatten(1, (strips, -1)).unbind(2) for x in (a, c))
+    a_steps, c_steps = (torch.unflatten(x, 1, (strips, -1)).unbind(2) for x in (a, c))
     incoming = carry.unsqueeze(1)
     if strips > 1:
         g = c_steps[-1]

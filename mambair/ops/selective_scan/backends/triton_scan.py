@@ -17,21 +17,29 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from einops import reduce
 from torch import Tensor
 
-from mambair.ops.selective_scan.backend import ScanBackend, ScanInputs, ScanRequest
+from mambair.ops.selective_scan.backend import (
+    ScanBackend,
+    ScanInputs,
+    ScanRequest,
+    register_backend,
+)
 
 CHUNK = 64  # tokens of a program
-BLOCK = 16  # channels of a program
+BUNDLE = 16  # channels of a program
 _MAX_STATES = 64
 _LEAST_CAPABILITY = (7, 0)  # of Triton, on NVIDIA
 WARPS = 4  # of a program
 
 
+@register_backend
 class TritonBackend(ScanBackend):
     """Triton scan; see the module's text."""
 
     name = "triton"
+    priority = 300
 
     def automatic_on(self, device: str) -> bool:
         """Not in the interpreter."""
@@ -82,7 +90,7 @@ class TritonBackend(ScanBackend):
         grad_A = torch.empty_like(saved)
         grad_u, grad_delta = (saved.new_empty(batch, length, channels) for _ in range(2))
         grad_B, grad_C = (
-            saved.new_empty(batch, call.blocks, length, call.d_state) for _ in range(2)
+            saved.new_empty(batch, call.bundles, length, call.d_state) for _ in range(2)
         )
         call.launch(
             call.kernels.scan_chunks_backward,
@@ -91,8 +99,8 @@ class TritonBackend(ScanBackend):
             HAS_D=D is not None, HAS_BIAS=inputs.delta_bias is not None,
         )  # fmt: skip
 
-        def of_groups(parts: Tensor) -> Tensor:  # (B, blocks, L, N) -> (B, L, G, N)
-            return parts.unflatten(1, (call.groups, -1)).sum(2).transpose(1, 2)
+        def of_groups(of_bundles: Tensor) -> Tensor:
+            return reduce(of_bundles, "b (g bundles) l n -> b l g n", "sum", g=call.groups)
 
         return (
             grad_u,
@@ -144,9 +152,9 @@ class _Call:
         self.groups, self.d_state = B.shape[2], A.shape[1]
         self.width = self.channels // self.groups
         self.chunks = (self.length + CHUNK - 1) // CHUNK
-        self.blocks = self.groups * -(-self.width // BLOCK)
+        self.bundles = self.groups * -(-self.width // BUNDLE)
         self.rates = A.float().T.contiguous()  # (N, D)
-        # A kernel reads neither of these two where it is told that there is none.
+        # A kernel reads neither of these two without HAS_D or HAS_BIAS.
         D = self.rates if D is None else D.float().contiguous()
         self.bias = self.rates if bias is None else bias.float().contiguous()
         self.tensors = (u, delta, self.rates, B, C, D, self.bias)
@@ -162,24 +170,24 @@ class _Call:
         )
         delta = self.inputs.delta
         self.launch(
-            self.kernels.summarise_chunks,
+            self.kernels.summarize_chunks,
             source, delta, self.rates, matrix, self.bias, states, totals, *self.sizes,
             *source.stride()[:2], *delta.stride()[:2], *matrix.stride()[:3],
             HAS_BIAS=self.inputs.delta_bias is not None, BACKWARD=backward,
         )  # fmt: skip
         with _on(source.device):
-            self.kernels.carry_states[(-(-self.channels // BLOCK), self.batch)](
+            self.kernels.carry_states[(-(-self.channels // BUNDLE), self.batch)](
                 states, totals, self.rates, self.channels, self.d_state, self.chunks,
                 REVERSE=backward, STATES=self.kernels.triton.next_power_of_2(self.d_state),
-                BLOCK=BLOCK, num_warps=WARPS,
+                BUNDLE=BUNDLE, num_warps=WARPS,
             )  # fmt: skip
         return states
 
     def launch(self, kernel: Any, *arguments: Any, **constants: Any) -> None:
-        """One program for every chunk, block of channels and batch element."""
+        """One program for every chunk, bundle of channels and batch element."""
         with _on(self.inputs.u.device):
-            kernel[(self.chunks, self.blocks, self.batch)](
-                *arguments, **constants, T=CHUNK, BLOCK=BLOCK, num_warps=WARPS
+            kernel[(self.chunks, self.bundles, self.batch)](
+                *arguments, **constants, T=CHUNK, BUNDLE=BUNDLE, num_warps=WARPS
             )
 
 
@@ -194,4 +202,5 @@ def _on(device: torch.device) -> AbstractContextManager[Any]:
     """Triton launches on the current device."""
     if device.type == "cpu":
         return nullcontext()
-    return torch.get_device_module(device).device(device)
+    context: AbstractContextManager[Any] = torch.get_device_module(device).device(device)
+    return context

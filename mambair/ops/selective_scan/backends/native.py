@@ -1,24 +1,32 @@
 """Backend ``cpp``: the C++ scan for CPUs, forward and backward.
 
-16 channels ride in the lanes of a vector with their states in registers. Tasks are segments of
-tokens of such a block of channels, each of which goes on where the one before stopped, so the
-result does not depend on the number of threads. The forward pass keeps the state before every chunk
+The channels of a bundle (16) ride in the lanes of a vector, with their states in registers. A task
+is a segment of the tokens of a bundle, which goes on where the one before stopped, so the result
+does not depend on the number of threads. The forward pass keeps the state before every chunk
 of tokens, and the backward pass recomputes a chunk from it.
 """
 
 from __future__ import annotations
 
 import torch
+from einops import rearrange, reduce
 from torch import Tensor
 
 from mambair.ops import native
-from mambair.ops.selective_scan.backend import ScanBackend, ScanInputs, ScanRequest
+from mambair.ops.selective_scan.backend import (
+    ScanBackend,
+    ScanInputs,
+    ScanRequest,
+    register_backend,
+)
 
 
+@register_backend
 class NativeBackend(ScanBackend):
     """C++ scan; see the module's text."""
 
     name = "cpp"
+    priority = 400
 
     def unavailable_reason(self, request: ScanRequest) -> str | None:
         if request.device != "cpu":
@@ -34,8 +42,8 @@ class NativeBackend(ScanBackend):
     def saved_shape(self, inputs: ScanInputs) -> tuple[int, ...]:
         batch, length, channels = inputs.u.shape
         groups, d_state = inputs.B.shape[2:]
-        blocks = groups * -(-(channels // groups) // native.LANES)
-        return (batch, blocks, -(-length // native.CHUNK), d_state, native.LANES)
+        bundles = groups * -(-(channels // groups) // native.LANES)
+        return (batch, bundles, -(-length // native.CHUNK), d_state, native.LANES)
 
     def forward(self, inputs: ScanInputs, keep: bool) -> tuple[Tensor, Tensor]:
         states = native.empty(*(self.saved_shape(inputs) if keep else (0,)))
@@ -59,13 +67,19 @@ class _Call:
         batch, length, channels = u.shape
         self.groups, self.d_state = B.shape[2:]
         self.width = channels // self.groups
-        self.blocks = self.groups * -(-self.width // self.lanes)
+        self.bundles = self.groups * -(-self.width // self.lanes)
         A = A.view(self.groups, self.width, self.d_state).mT.contiguous()  # (G, N, K)
         self.kept = (u, delta, A, B, C, D, bias)  # the structure holds bare pointers
+        names = ("u", "delta", "A", "B", "C", "D", "bias")
+        pointers = dict(zip(names, map(native.address, self.kept), strict=True))
+        strides = {
+            f"{name}_{axis}": tensor.stride(number)
+            for name, tensor in (("u", u), ("delta", delta), ("B", B), ("C", C))
+            for number, axis in enumerate(("batch", "token", "group")[: tensor.ndim - 1])
+        }
         self.arguments = native.ScanArguments(
-            batch, length, channels, self.groups, self.d_state,
-            *(native.address(x) for x in self.kept),
-            *u.stride()[:2], *delta.stride()[:2], *B.stride()[:3], *C.stride()[:3],
+            batch=batch, length=length, channels=channels, groups=self.groups,
+            d_state=self.d_state, **pointers, **strides,
         )  # fmt: skip
         self.shape = (batch, length, channels)
 
@@ -81,39 +95,41 @@ class _Call:
         """Gradients of the inputs, in their order; float32."""
         batch, length, _ = self.shape
         grad_y = grad_y.float().contiguous()
-        per_block = (batch, self.blocks)
-        parts = {
+        per_bundle = (batch, self.bundles)
+        gradients = {
             "grad_u": native.empty(*self.shape),
             "grad_delta": native.empty(*self.shape),
-            "grad_B": native.empty(*per_block, length, self.d_state),
-            "grad_C": native.empty(*per_block, length, self.d_state),
-            "grad_A": native.empty(*per_block, self.d_state, self.lanes),
-            "grad_D": native.empty(*per_block, self.lanes),
-            "grad_bias": native.empty(*per_block, self.lanes),
+            "grad_B": native.empty(*per_bundle, length, self.d_state),
+            "grad_C": native.empty(*per_bundle, length, self.d_state),
+            "grad_A": native.empty(*per_bundle, self.d_state, self.lanes),
+            "grad_D": native.empty(*per_bundle, self.lanes),
+            "grad_bias": native.empty(*per_bundle, self.lanes),
         }
         self.arguments.grad_y = native.address(grad_y)
         self.arguments.states = native.address(states)
-        for name, tensor in parts.items():
+        for name, tensor in gradients.items():
             setattr(self.arguments, name, native.address(tensor))
         native.run("mambair_scan_backward", self.arguments)
         return (
-            parts["grad_u"],
-            parts["grad_delta"],
-            self._channels(parts["grad_A"].sum(0).transpose(1, 2)),
-            self._groups(parts["grad_B"]),
-            self._groups(parts["grad_C"]),
-            None if self.inputs.D is None else self._channels(parts["grad_D"].sum(0)),
-            None if self.inputs.delta_bias is None else self._channels(parts["grad_bias"].sum(0)),
+            gradients["grad_u"],
+            gradients["grad_delta"],
+            self._channels(gradients["grad_A"].sum(0).transpose(1, 2)),
+            self._groups(gradients["grad_B"]),
+            self._groups(gradients["grad_C"]),
+            None if self.inputs.D is None else self._channels(gradients["grad_D"].sum(0)),
+            None
+            if self.inputs.delta_bias is None
+            else self._channels(gradients["grad_bias"].sum(0)),
         )
 
     def _channels(self, x: Tensor) -> Tensor:
-        """``(blocks, lanes, ...)`` to ``(D, ...)``, without the empty lanes of last blocks."""
-        x = x.unflatten(0, (self.groups, -1)).flatten(1, 2)  # (G, lanes of the group, ...)
-        return x[:, : self.width].flatten(0, 1)
+        """``(bundles, lanes, …)`` to ``(D, …)``, without the empty lanes of last bundles."""
+        lanes = rearrange(x, "(g bundles) lanes ... -> g (bundles lanes) ...", g=self.groups)
+        return rearrange(lanes[:, : self.width], "g width ... -> (g width) ...")
 
     def _groups(self, x: Tensor) -> Tensor:
-        """Parts ``(B, blocks, L, N)`` to sums ``(B, L, G, N)``."""
-        return x.unflatten(1, (self.groups, -1)).sum(2).transpose(1, 2)
+        """Those of bundles ``(B, bundles, L, N)`` to their sums ``(B, L, G, N)``."""
+        return reduce(x, "b (g bundles) l n -> b l g n", "sum", g=self.groups)
 
 
 def _rows(x: Tensor) -> Tensor:

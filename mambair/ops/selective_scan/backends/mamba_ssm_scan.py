@@ -8,15 +8,22 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from mambair.ops.selective_scan.backend import ScanBackend, ScanInputs, ScanRequest
+from mambair.ops.selective_scan.backend import (
+    ScanBackend,
+    ScanInputs,
+    ScanRequest,
+    register_backend,
+)
 
 _INTERFACE = "mamba_ssm.ops.selective_scan_interface"
 
 
+@register_backend
 class MambaSsmBackend(ScanBackend):
     """``selective_scan_fn`` of mamba-ssm, with its own gradient."""
 
     name = "mamba_ssm"
+    priority = 200
     in_operator = False
 
     def unavailable_reason(self, request: ScanRequest) -> str | None:
@@ -45,7 +52,7 @@ def _import_error() -> str | None:
 def _scan(inputs: ScanInputs) -> Tensor:
     """The package's function takes channel-major tensors of one dtype, and float32 parameters."""
     u, delta, A, B, C, D, bias = inputs
-    y = importlib.import_module(_INTERFACE).selective_scan_fn(
+    y: Tensor = importlib.import_module(_INTERFACE).selective_scan_fn(
         u.transpose(1, 2).contiguous(),
         delta.to(u.dtype).transpose(1, 2).contiguous(),
         A.float().contiguous(),

@@ -6,13 +6,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mambair.ops.selective_scan.backend import ScanBackend, ScanInputs, ScanRequest
+from mambair.ops.selective_scan.backend import (
+    ScanBackend,
+    ScanInputs,
+    ScanRequest,
+    register_backend,
+)
 
 
+@register_backend
 class ReferenceBackend(ScanBackend):
     """Plain loop over the tokens, differentiated by autograd, holds ``(L, B, D, N)``."""
 
     name = "reference"
+    priority = 0
     in_operator = False
 
     def automatic_on(self, device: str) -> bool:

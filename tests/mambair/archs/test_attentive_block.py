@@ -9,13 +9,16 @@ import pytest
 import torch
 from torch import nn
 
+from mambair.archs import attentive_block as kernel
 from mambair.archs.attentive_ssm import Routing
 from mambair.archs.block_kernel import kernel_parameters
 from mambair.archs.feedforward import ConvFFN, GatedConvFFN
 from mambair.archs.mambairv2_arch import MambaIRv2Light
 from mambair.archs.mambairv2_blocks import AttentiveBlock
-from mambair.ops import attentive_block as kernel
 from mambair.ops import native
+from mambair.ops.selective_scan import backend as registry
+from mambair.ops.selective_scan import register_backend
+from mambair.ops.selective_scan.backends.chunked import ChunkedBackend
 from mambair.ops.window_attention import relative_position_index
 from tests.conftest import tiny_network
 
@@ -210,9 +213,47 @@ def test_other_backends_and_types_run_the_layers() -> None:
     assert not runs_the_kernel(lambda: block(x, index, ROUTINGS[0]))
 
 
+def test_auto_means_for_blocks_what_it_means_for_scans() -> None:
+    """A backend that "auto" prefers runs in every block: the layers do, with its scan."""
+    x, index, block = torch.randn(1, 16, 16, 48), relative_position_index(16), build({})
+    expected = block(x, index, ROUTINGS[0])
+    before, scans = dict(registry.BACKENDS), []
+
+    class Preferred(ChunkedBackend):
+        name = "preferred"
+        priority = 1000
+
+        def forward(self, *arguments: Any) -> tuple[torch.Tensor, torch.Tensor]:
+            scans.append(1)
+            return super().forward(*arguments)
+
+    try:
+        register_backend(Preferred)
+        assert not runs_the_kernel(lambda: block(x, index, ROUTINGS[0]))
+        assert len(scans) == 1
+        torch.testing.assert_close(block(x, index, ROUTINGS[0]), expected, atol=2e-4, rtol=1e-4)
+        block.assm.selectiveScan.backend = "cpp"
+        assert runs_the_kernel(lambda: block(x, index, ROUTINGS[0]))
+    finally:
+        registry.BACKENDS.clear()
+        registry.BACKENDS.update(before)
+    block.assm.selectiveScan.backend = "auto"
+    assert runs_the_kernel(lambda: block(x, index, ROUTINGS[0]))
+
+
+def test_every_parameter_of_the_list_is_one_of_the_block() -> None:
+    """The kernel's list and the state dict name the same tensors, and all of them."""
+    for changes in ({}, dict(feed_forward=ConvFFN), dict(qkv_bias=False)):
+        block = build(changes)
+        parameters = kernel_parameters(block, torch.randn(1, 16, 16, 48))
+        assert parameters is not None
+        passed = {id(tensor) for tensor in parameters if tensor.numel()}
+        assert passed == {id(parameter) for parameter in block.parameters()}
+
+
 def test_maps_that_windows_do_not_fill_are_refused() -> None:
     block = build({})
-    with pytest.raises(ValueError, match="20×16 is no multiple of the window, 16"):
+    with pytest.raises(ValueError, match="20×16 is not a multiple of the window, 16"):
         block(torch.randn(1, 20, 16, 48), relative_position_index(16), ROUTINGS[0])
     parameters = kernel_parameters(block, torch.randn(1, 16, 16, 48))
     with pytest.raises(ValueError, match="20×16×48 by 4 heads"):
