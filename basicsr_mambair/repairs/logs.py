@@ -23,10 +23,10 @@ def log_encoding() -> bool:
     def get_root_logger(*args: Any, **kwargs: Any) -> logging.Logger:
         log: logging.Logger = original(*args, **kwargs)
         for handler in log.handlers:
-            if isinstance(handler, logging.FileHandler) and handler.encoding is None:
+            if isinstance(handler, logging.FileHandler) and handler.encoding != "utf-8":
                 handler.encoding = "utf-8"
-                if handler.stream is not None:
-                    handler.stream.reconfigure(encoding="utf-8")
+                # An argument that the locale could not decode holds lone surrogates.
+                handler.stream.reconfigure(encoding="utf-8", errors="backslashreplace")
         return log
 
     replace(logger, "get_root_logger", get_root_logger)

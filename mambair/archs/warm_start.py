@@ -7,18 +7,38 @@ trained, and nothing but values differs from another initialisation.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 import torch
 from torch import nn
 
-from mambair.archs.restoration_net import RestorationNet
 from mambair.imaging.resizing import cubic
 
 _REACH = 2  # bicubic enlargement looks at most two pixels to each side
 
 
+class LightNetwork(Protocol):
+    """What a :class:`~mambair.archs.restoration_net.RestorationNet` has around its body."""
+
+    in_chans: int
+    upscale: int
+    embed_dim: int
+
+    @property
+    def upsampler(self) -> str: ...
+    @property
+    def conv_first(self) -> nn.Conv2d: ...
+    @property
+    def conv_after_body(self) -> nn.Module: ...
+    @property
+    def upsample(self) -> nn.Sequential: ...
+    @property
+    def conv_last(self) -> nn.Conv2d: ...
+
+
 @torch.no_grad()
-def start_at_bicubic(net: RestorationNet) -> None:
+def start_at_bicubic(net: LightNetwork) -> None:
     """Sets the weights outside the body so that the network interpolates bicubically.
 
     ``conv_first`` copies the 3×3 neighbours of a pixel into channels, ``upsample.0`` combines them

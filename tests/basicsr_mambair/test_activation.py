@@ -57,7 +57,9 @@ def test_a_command_in_a_checkout_of_a_fork_says_so_without_a_traceback(tmp_path:
 
 def test_a_fork_that_works_is_warned_about(tmp_path: Path) -> None:
     """A folder whose modules are those of the release, found in another place."""
-    release = Path(sys.modules["basicsr"].__file__).parent  # type: ignore[arg-type]
+    import basicsr
+
+    release = Path(basicsr.__path__[0])
     (tmp_path / "basicsr").symlink_to(release, target_is_directory=True)
     run = python("import basicsr_mambair, basicsr", tmp_path)
     assert run.returncode == 0, run.stderr
