@@ -81,7 +81,7 @@ def measure_network(section: Mapping[str, Any], height: int, width: int) -> Comp
         ValueError: a size below 1, or arguments that the network does not take.
         ContractError: the network does not map one picture to one picture.
 
-    Example:
+    Examples:
         >>> from mambair.complexity import measure_network
         >>> section = {"type": "MambaIRv2Light", "depths": [1], "num_heads": [4]}
         >>> cost = measure_network(section, height=8, width=8)
