@@ -3,7 +3,7 @@
 Importing this package changes nothing in the process and loads neither BasicSR nor torch: what it
 offers is loaded when it is used.
 
-Example:
+Examples:
     >>> import mambair, numpy as np
     >>> model = mambair.load("tiny_x2")
     >>> picture = np.full((20, 30, 3), 128, np.uint8)  # RGB

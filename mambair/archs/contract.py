@@ -50,7 +50,7 @@ def contract_of(net: nn.Module) -> Contract:
         ContractError: it does not map a picture ``(B, C, H, W)`` to one of the same channels,
             enlarged by a whole number.
 
-    Example:
+    Examples:
         >>> from torch import nn
         >>> from mambair.archs.contract import contract_of
         >>> contract_of(nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.PixelShuffle(2)))

@@ -110,7 +110,7 @@ def build_network(section: Mapping[str, Any]) -> nn.Module:
         UnknownArchError: there is no such network.
         TypeError, ValueError: arguments that it does not take.
 
-    Example:
+    Examples:
         >>> from mambair.archs.registry import build_network
         >>> net = build_network({"type": "MambaIRv2Light", "depths": [1], "num_heads": [4]})
         >>> net.in_chans, net.upscale
@@ -148,7 +148,7 @@ def detect_network(state: Mapping[str, Tensor]) -> dict[str, Any]:
     Raises:
         DetectionError: no registered network has these keys, or some are missing.
 
-    Example:
+    Examples:
         >>> from mambair.archs import MambaIR
         >>> from mambair.archs.registry import detect_network
         >>> net = MambaIR(embed_dim=30, depths=[1, 1], upsampler="pixelshuffledirect", upscale=3)

@@ -24,7 +24,7 @@ def target_of(
         suffix: added to the name.
         extension: of the result, with its dot; that of the picture by default.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> from mambair.imaging.targets import target_of
         >>> target_of(Path("in/bird.jpg"), "out", "x2", ".png").as_posix()

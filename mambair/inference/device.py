@@ -17,7 +17,7 @@ def pick_device(name: str = "auto") -> torch.device:
     Raises:
         ValueError: there is no such device here; says why.
 
-    Example:
+    Examples:
         >>> from mambair.inference.device import pick_device
         >>> pick_device("cpu")
         device(type='cpu')

@@ -44,7 +44,7 @@ def load_network(
     Raises:
         CheckpointError: the file cannot be read, or is of no network known here.
 
-    Example:
+    Examples:
         >>> from mambair.inference.loading import load_network
         >>> from mambair.inference.weights import find_weights
         >>> net, section = load_network(find_weights("tiny_x3"))

@@ -114,7 +114,7 @@ class Restorer:
         Raises:
             PictureError: it is none of these; says what was given and what is taken.
 
-        Example:
+        Examples:
             >>> import mambair, numpy as np
             >>> model = mambair.load("tiny_x2")
             >>> model(np.zeros((9, 16, 3), np.uint8)).shape
@@ -259,7 +259,7 @@ def load(
         CheckpointError: there is no such model, or its file does not fit.
         TileError, ValueError: a tile, overlap or device makes no sense here.
 
-    Example:
+    Examples:
         >>> import mambair, numpy as np
         >>> model = mambair.load(scale=3)
         >>> model

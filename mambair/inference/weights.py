@@ -32,7 +32,7 @@ def find_weights(name: str | os.PathLike[str], root: str | os.PathLike[str] = ".
     Raises:
         CheckpointError: nothing found; says what there is.
 
-    Example:
+    Examples:
         >>> from mambair.inference.weights import find_weights
         >>> find_weights("tiny_x2").name
         'tiny_x2.safetensors'
@@ -96,7 +96,7 @@ def list_models(root: str | os.PathLike[str] = ".") -> list[str]:
         The weights that come with this package, then those under ``root``: experiments, and files
         in ``experiments/pretrained_models/``.
 
-    Example:
+    Examples:
         >>> import mambair
         >>> mambair.list_models()[:5]
         ['tiny_denoising', 'tiny_jpeg', 'tiny_x2', 'tiny_x3', 'tiny_x4']
