@@ -193,7 +193,7 @@ INLINE void pack_mask(float *mask, const Regions &regions, int row, int column) 
 }
 
 // Scores of one vector of queries by COUNT keys of a row; gives their maximum with `highest`.
-// `bias` is the first key's, the next key's stands before it.
+// `bias` is the first key's, the next key's lies before it.
 template <int COUNT, bool MASKED>
 INLINE vf score_keys(float *to, const float *queries, const float *keys, const float *bias,
                      const float *mask, int before_edge, int depth, vf highest) {

@@ -65,7 +65,7 @@ struct Moments {
   float mean, factor;  // factor: 1 / standard deviation
 };
 
-// Of a row in scratch.
+// Mean and deviation of a row in scratch.
 INLINE Moments moments(const float *x, int channels, float eps) {
   vf total = splat(0.0f);
   each_vector(channels,

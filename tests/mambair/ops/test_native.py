@@ -91,7 +91,7 @@ def test_swapped_parameters_are_refused(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(
     "line", ["FIELD(int64_t batch", "int64_t batch;", "FIELDS(int64_t, batch)"]
 )
-def test_lines_that_are_no_entries_are_errors(line: str, tmp_path: Path) -> None:
+def test_lines_that_are_not_entries_are_errors(line: str, tmp_path: Path) -> None:
     (tmp_path / "list.inc").write_text(f"// A list.\nFIELD(int64_t, length)\n{line}\n")
     with pytest.raises(ValueError, match=r"list\.inc:3: not an entry"):
         structures.structure("Broken", "list", tmp_path)
