@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from basicsr_mambair.data.degradations import Degradation, build_degradation
+from basicsr_mambair.data.degradations import DEGRADATIONS, Degradation, build_degradation
 from basicsr_mambair.data.samples import (
     as_list,
     check_crop,
@@ -21,11 +22,32 @@ from basicsr_mambair.data.samples import (
     random_window,
     to_tensor,
 )
+from basicsr_mambair.options.calls import parameters_of
+from basicsr_mambair.options.fields import option
+from basicsr_mambair.options.sections import CropOptions, DatasetOptions
 from basicsr_mambair.registering import registers_in
 from mambair.imaging.listing import list_pictures
 from mambair.imaging.pixels import Pixels, luminance, to_float
 from mambair.imaging.reading import decode_picture
 from mambair.imaging.resizing import crop_to_multiple
+
+
+@dataclass
+class DegradedOptions(CropOptions, DatasetOptions):
+    """Keys of `DegradedImageDataset`."""
+
+    dataroot_gt: str | list[str] = option(
+        doc="Folder (or folders) of pictures; `pkg://package/folder` is one of a package."
+    )
+    include: str | list[str] = option("*", doc="Patterns of file names, of which one must match.")
+    exclude: str | list[str] | None = option(
+        None, doc="Patterns of file names, of which none may match."
+    )
+    degradation: dict[str, Any] | str | list[Any] | None = option(
+        None, doc="`{type: …}`, or a list of them, applied in order.", shown="bicubic by `scale`"
+    )
+    gray: bool = option(False, doc="Read pictures as gray.")
+    cache_in_memory: bool = option(False, doc="Keep decoded pictures.")
 
 
 @registers_in(DATASET_REGISTRY)
@@ -55,10 +77,7 @@ class DegradedImageDataset(Dataset[dict[str, Tensor | str]]):
         ValueError: an option is wrong (the message begins with its key), or there is no picture.
     """
 
-    OPTIONS = frozenset(
-        """dataroot_gt include exclude degradation gray cache_in_memory io_backend gt_size
-        use_hflip use_rot color mean std""".split()
-    )
+    OPTIONS = DegradedOptions
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
         super().__init__()
@@ -78,6 +97,7 @@ class DegradedImageDataset(Dataset[dict[str, Tensor | str]]):
         """Raises ``ValueError`` beginning with the key that is wrong; opens no file."""
         if not as_list(opt.get("dataroot_gt")):
             raise ValueError("dataroot_gt: must be a folder or a list of folders")
+        _check_arguments(opt.get("degradation"))
         try:
             degradations = _degradations(opt)
         except ValueError as error:
@@ -147,6 +167,21 @@ class DegradedImageDataset(Dataset[dict[str, Tensor | str]]):
         if self.opt.get("cache_in_memory"):
             self._cache[index] = image
         return image
+
+
+def _check_arguments(sections: Any) -> None:
+    """Raises ``ValueError`` beginning with the key of an argument of the wrong type or range."""
+    for section in as_list(sections):
+        if isinstance(section, str) or not isinstance(section, Mapping):
+            if not isinstance(section, str):
+                raise ValueError(f"degradation: must be sections with a type, got {section!r}")
+            continue
+        cls = DEGRADATIONS.get(section.get("type"))
+        parameters = parameters_of(cls) if cls is not None else {}
+        for key, value in section.items():
+            problem = parameters[key].problem(value) if key in parameters else None
+            if problem:
+                raise ValueError(f"degradation.{key}: {problem}")
 
 
 def _degradations(opt: Mapping[str, Any]) -> list[Degradation]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from basicsr.utils.registry import DATASET_REGISTRY
@@ -21,6 +21,8 @@ from basicsr_mambair.data.samples import (
     to_tensor,
 )
 from basicsr_mambair.data.stores import read_bytes
+from basicsr_mambair.options.fields import option
+from basicsr_mambair.options.sections import CropOptions, DatasetOptions
 from basicsr_mambair.registering import registers_in
 from mambair.imaging.errors import PictureError
 from mambair.imaging.listing import list_pictures
@@ -53,6 +55,26 @@ class _Pair:
     lq: str | None  # None: made from GT
 
 
+@dataclass
+class PairedOptions(CropOptions, DatasetOptions):
+    """Keys of `MambaIRPairedDataset`."""
+
+    task: Literal["SR", "CAR", "denoising_gray", "denoising_color"] = option(
+        "SR", doc="What pairs are: `CAR` (JPEG artifacts) is gray; the denoising tasks add noise."
+    )
+    noise: float | None = option(
+        None, doc="σ of the denoising tasks, in gray levels of 255.", ge=0, le=255
+    )
+    dataroot_gt: str | list[str] = option(doc="Folder (or folders) of true pictures, or `.lmdb`.")
+    dataroot_lq: str | list[str] | None = option(
+        None, doc="Folders of pictures to restore, as many; not for denoising."
+    )
+    meta_info_file: str | None = option(None, doc="File that names the pictures, one a line.")
+    filename_tmpl: str = option(
+        "{}", doc="Name of a picture to restore after that of the true one: `{}x2`."
+    )
+
+
 @registers_in(DATASET_REGISTRY)
 class MambaIRPairedDataset(Dataset[dict[str, Tensor | str]]):
     """Reads LQ/GT pairs, or GT to which it adds noise.
@@ -79,10 +101,7 @@ class MambaIRPairedDataset(Dataset[dict[str, Tensor | str]]):
             picture has no partner, or sizes do not match by ``scale`` (the message names it).
     """
 
-    OPTIONS = frozenset(
-        """task noise dataroot_gt dataroot_lq meta_info_file io_backend filename_tmpl gt_size
-        use_hflip use_rot color mean std""".split()
-    )
+    OPTIONS = PairedOptions
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
         super().__init__()

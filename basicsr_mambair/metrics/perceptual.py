@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ from basicsr.utils.registry import METRIC_REGISTRY
 from torch import Tensor
 
 from basicsr_mambair.metrics.preparation import comparable
+from basicsr_mambair.options.fields import declares, option
+from basicsr_mambair.options.sections import MetricOptions
 from basicsr_mambair.registering import registers_in
 from mambair.errors import UserError
 from mambair.imaging.pixels import Pixels
@@ -32,6 +35,15 @@ _CLASSIFIERS = {
 
 class MetricUnavailableError(UserError, RuntimeError):
     """A metric needs a missing package or file; the message says which, and where to get it."""
+
+
+@dataclass
+class LpipsOptions(MetricOptions):
+    """Keys of `calculate_lpips`."""
+
+    net: Literal["alex", "vgg", "squeeze"] = option(
+        "alex", doc="Classifier behind LPIPS; papers report `alex`."
+    )
 
 
 @registers_in(METRIC_REGISTRY)
@@ -75,12 +87,17 @@ def calculate_dists(
     return _measure(_dists(), pictures)
 
 
-def check_available(name: str, section: Mapping[str, Any]) -> None:
-    """Raises :class:`MetricUnavailableError` if a metric of an option file cannot run here."""
-    if name == calculate_lpips.__name__:
-        _require_weights("LPIPS", str(section.get("net", "alex")))
-    elif name == calculate_dists.__name__:
-        _require_weights("DISTS", "vgg")
+def _check_lpips(section: Mapping[str, Any]) -> None:
+    _require_weights("LPIPS", str(section.get("net", LpipsOptions.net)))
+
+
+def _check_dists(section: Mapping[str, Any]) -> None:
+    _require_weights("DISTS", "vgg")
+
+
+# Option files are checked by these before anything runs.
+declares(calculate_lpips, LpipsOptions, _check_lpips)
+declares(calculate_dists, MetricOptions, _check_dists)
 
 
 def _as_tensor(image: Pixels) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,17 @@ from basicsr.utils.registry import METRIC_REGISTRY
 from numpy.typing import NDArray
 
 from basicsr_mambair.metrics.preparation import comparable
+from basicsr_mambair.options.fields import declares, option
+from basicsr_mambair.options.sections import MetricOptions
 from basicsr_mambair.registering import registers_in
 from mambair.imaging.pixels import Pixels
+
+
+@dataclass
+class PsnrbOptions(MetricOptions):
+    """Keys of `calculate_psnrb`."""
+
+    block_size: int = option(8, doc="Side of JPEG's blocks, in pixels.", ge=2, le=1024)
 
 
 @registers_in(METRIC_REGISTRY)
@@ -59,6 +69,9 @@ def calculate_psnrb(
     ]
     error += float(np.mean(factors))
     return 10 * math.log10(255**2 / error) if error else math.inf
+
+
+declares(calculate_psnrb, PsnrbOptions)
 
 
 def blocking_effect(image: NDArray[np.float64], block_size: int = 8, offset: int = 0) -> float:

@@ -19,6 +19,7 @@ from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from basicsr_mambair.models.options import RESTORATION, RestorationVal
 from basicsr_mambair.models.training_losses import TrainingLosses, check_loss_sections
 from basicsr_mambair.registering import registers_in
 from mambair.archs.contract import ContractError, contract_of
@@ -60,9 +61,11 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
         opt: the options of a run.
     """
 
+    OPTIONS = RESTORATION
+
     def __init__(self, opt: dict[str, Any]) -> None:
         val = opt.get("val") or {}
-        self.tiling = parse_tile(val.get("tile", "authors"), val.get("tile_overlap"))
+        self.tiling = parse_tile(val.get("tile", RestorationVal.tile), val.get("tile_overlap"))
         self.self_ensemble = bool(val.get("self_ensemble", False))
         self.scale = int(opt.get("scale", 1))
         self._baselines: dict[str, dict[str, float]] = {}

@@ -17,7 +17,7 @@ def write(folder: Path, **files: str) -> Path:
 
 
 def read(path: Path) -> dict:
-    options = read_composed(path)
+    options = read_composed(path).options
     resolve_references(options)
     return options
 
@@ -57,8 +57,8 @@ def test_references_keep_the_type_and_see_the_last_value(tmp_path: Path) -> None
     ("files", "message"),
     [
         (dict(run="extends: gone.yml\n"), "extends: gone.yml: there is no such option file"),
-        (dict(run="extends: a.yml\n", a="b: [\n"), "extends: a.yml: not readable as YAML"),
-        (dict(run="extends: a.yml\n", a="extends: run.yml\n"), "a.yml: extends: run.yml extends"),
+        (dict(run="extends: a.yml\n", a="b: [\n"), r"a.yml:2: not valid YAML"),
+        (dict(run="extends: a.yml\n", a="extends: run.yml\n"), "a.yml:1: extends: run.yml extends"),
         (dict(run="extends: run.yml\n"), "extends this file in turn"),
         (dict(run="extends: [{a: 1}]\n"), "must be a file or a list of files"),
         (dict(run="a: {b: '${scle}'}\n"), r"a.b: \$\{scle\} names no option"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from basicsr_mambair.options import OptionError, known_keys, load_options
+from basicsr_mambair.options import OptionError, load_options
 from tests.conftest import tiny_network
 
 
@@ -98,7 +98,7 @@ def test_numbers_as_people_write_them(tmp_path: Path) -> None:
         ("datasets.train.gt_sise", 32, None),
         ("datasets.train.gt_size", 33, "datasets.train.gt_size: must be a multiple of scale 2"),
         ("datasets.train.dataroot_lq", ["a", "b"], "dataroot_lq: names 2 folders"),
-        ("datasets.train.task", "CRA", "datasets.train.task: there is no task 'CRA'"),
+        ("datasets.train.task", "CRA", "datasets.train.task: must be 'SR' or 'CAR' .* got 'CRA'"),
         (
             "datasets.train.task",
             "denoising_gray",
@@ -111,7 +111,7 @@ def test_numbers_as_people_write_them(tmp_path: Path) -> None:
             {"val": {"type": "DegradedImageDataset", "dataroot_gt": "HR"}},
             "datasets: there is no train section",
         ),
-        ("train.total_iter", "many", "train.total_iter: must be a number"),
+        ("train.total_iter", "many", "train.total_iter: must be a whole number above 0"),
         ("train.total_itr", 5, None),
         ("train.optim_g", {"type": "Adamm", "lr": 1}, "train.optim_g.type: .* did you mean 'Adam'"),
         ("train.optim_g.lrr", 1, "train.optim_g.lrr: Adam has no such argument; did you mean 'lr'"),
@@ -141,11 +141,11 @@ def test_numbers_as_people_write_them(tmp_path: Path) -> None:
         ("val.metrics", ["psnr"], "val.metrics: must be a section"),
         ("path.pretrain_network_g", "no.pth", "path.pretrain_network_g: there is no file no.pth"),
         ("path.pretrain_netwrok_g", None, None),
-        ("num_gpu", -1, "num_gpu: must be 'auto' or a number"),
-        ("num_gpu", "two", "num_gpu: must be 'auto' or a number"),
+        ("num_gpu", -1, "num_gpu: must be 'auto' or a whole number"),
+        ("num_gpu", "two", "num_gpu: must be 'auto' or a whole number"),
         ("logger.print_frq", 1, None),
-        ("logger.print_freq", "often", "logger.print_freq: must be a number above 0"),
-        ("logger", 5, "logger: must be a section of keys and values, is 5"),
+        ("logger.print_freq", "often", "logger.print_freq: must be a whole number above 0"),
+        ("logger", 5, "logger: must be a section of keys and values, got 5"),
         ("path", "here", "path: must be a section"),
         ("path.pretrain_network_G", None, None),
         ("datasets", ["train"], "datasets: must be a section"),
@@ -158,7 +158,7 @@ def test_numbers_as_people_write_them(tmp_path: Path) -> None:
             "io_backend.type: must be 'disk' or 'lmdb'",
         ),
         ("datasets.train.color", "Y", "datasets.train.color: must be 'y'"),
-        ("scale", "two", "scale: must be a whole number above 0, got 'two'"),
+        ("scale", "two", "scale: must be a whole number above 0 and at most 64, got 'two'"),
         ("scale", 4, "network_g.upscale: the network enlarges by 2, but scale is 4"),
         ("name", 12, "name: must be text, got 12"),
         ("network_gg", {}, "network_gg: unknown key; did you mean 'network_g'"),
@@ -166,7 +166,7 @@ def test_numbers_as_people_write_them(tmp_path: Path) -> None:
         ("network_g.scan_backend", "trition", "network_g: scan_backend must be one of"),
         ("train.pixle_opt", {"type": "L1Loss"}, None),
         ("train.percptual_opt", {"type": "PerceptualLoss"}, None),
-        ("train.optim_g.type", "LBFGS", "train.optim_g.type: torch.optim has no optimiser 'LBFGS'"),
+        ("train.optim_g.type", "LBFGS", "train.optim_g.type: torch.optim has no optimizer 'LBFGS'"),
     ],
 )
 def test_what_is_wrong_is_named(
@@ -178,7 +178,7 @@ def test_what_is_wrong_is_named(
     path = write(tmp_path, contents)
     with pytest.raises(OptionError, match=message) as raised:
         load_options(path, is_train=True)
-    assert str(raised.value).startswith(f"{path}: ")
+    assert re.match(rf"{re.escape(str(path))}(:\d+)?: ", str(raised.value))
 
 
 def test_unknown_keys_unlike_any_are_reported(tmp_path: Path) -> None:
@@ -189,9 +189,9 @@ def test_unknown_keys_unlike_any_are_reported(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: [1", "not readable as YAML"),
+        ("a: [1", "not valid YAML"),
         ("- 1\n- 2", "a mapping of keys"),
-        ("name: a\nname: b", "line 2: key 'name' stands twice"),
+        ("name: a\nname: b", ":2: duplicate key 'name'"),
     ],
 )
 def test_files_that_are_no_options(text: str, message: str, tmp_path: Path) -> None:
@@ -221,42 +221,11 @@ def test_overrides(tmp_path: Path) -> None:
     for entry, message in (
         ("train.total_iter", "not of the form"),
         ("trian:total_iter=7", "there is no section 'trian'; did you mean 'train'"),
-        ("train:optim_g=[", "the value is no YAML"),
+        ("train:optim_g=[", r"train:optim_g=\[: train.optim_g: must be a section"),
         ("network_g:embed_dimm=3", "embed_dimm"),
     ):
         with pytest.raises(OptionError, match=message):
             load_options(path, is_train=True, overrides=[entry])
-
-
-_READ = re.compile(
-    r"""(?P<base>\w*opt)(?:\[['"]\w+['"]\])*(?:\[['"](?P<item>\w+)['"]\]|\.get\(['"](?P<get>\w+)['"])
-    |['"](?P<contained>\w+)['"]\ (?:not\ )?in\ (?:self\.)?\w*opt\b""",
-    re.VERBOSE,
-)
-
-
-def test_keys_that_basicsr_reads_are_known() -> None:
-    """No key in BasicSR's own source is an error or a warning here."""
-    import basicsr
-
-    # set by BasicSR itself, or values deeper than the checked sections
-    internal = set(
-        """auto_resume client_keys db_paths debug dist is_train log models phase project rank
-        root_path training_states type visualization world_size num_style_feat window_size lr
-        resume_id""".split()
-    )
-    everything = known_keys.TOP | known_keys.TRAIN | known_keys.VAL | known_keys.LOGGER
-    everything |= known_keys.PATH | known_keys.STOCK_DATASET | {"network_g", "network_d"}
-    everything |= {form.format(label) for form in known_keys.NETWORK_PATHS for label in "gd"}
-    read = set()
-    folder = Path(basicsr.__file__).parent
-    for place in ("data", "models", "utils", "train.py", "test.py"):
-        files = [folder / place] if place.endswith(".py") else (folder / place).glob("*.py")
-        for file in files:
-            for match in _READ.finditer(file.read_text()):
-                read.add(match["item"] or match["get"] or match["contained"])
-    assert len(read) > 80
-    assert sorted(read - everything - internal) == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,174 @@
+"""Option files with one thing wrong: refused by name, or legal, and then they run.
+
+Every key of a small training file is deleted, misspelt and given values of the wrong kind. Nothing
+but an :class:`OptionError` may come of it; what is accepted must be in the lists below, which were
+reviewed by hand, and every kind of it trains for two iterations.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+import yaml
+
+from basicsr_mambair.options import OptionError, load_options
+from tests.conftest import photograph, tiny_network
+
+DELETED = object()
+MISSPELT = object()
+MUTATIONS = {
+    "deleted": DELETED,
+    "misspelt": MISSPELT,
+    "null": None,
+    "negative": -3,
+    "zero": 0,
+    "huge": 10**12,
+    "nan": math.nan,
+    "inf": math.inf,
+    "text": "seven",
+    "text of a truth value": "false",
+    "list": [1, "x"],
+    "nested": {"a": {"b": 1}},
+    "true": True,
+    "fraction": 0.37,
+    "empty text": "",
+}
+
+
+def contents() -> dict[str, Any]:
+    """A training file that names many keys."""
+    return {
+        "name": "run",
+        "model_type": "MambaIRv2Model",
+        "scale": 2,
+        "num_gpu": "auto",
+        "manual_seed": 3,
+        "find_unused_parameters": False,
+        "datasets": {
+            "train": {
+                "name": "pictures",
+                "type": "DegradedImageDataset",
+                "dataroot_gt": "HR",
+                "include": "*",
+                "exclude": ["*.txt"],
+                "degradation": [
+                    {"type": "gaussian_noise", "sigma": [0, 10]},
+                    {"type": "bicubic", "scale": 2},
+                    {"type": "jpeg", "quality": 60},
+                ],
+                "gray": False,
+                "cache_in_memory": True,
+                "io_backend": {"type": "disk"},
+                "gt_size": 16,
+                "use_hflip": True,
+                "use_rot": True,
+                "mean": [0, 0, 0],
+                "std": [1, 1, 1],
+                "num_worker_per_gpu": 0,
+                "batch_size_per_gpu": 2,
+                "dataset_enlarge_ratio": 4,
+                "prefetch_mode": None,
+                "num_prefetch_queue": 1,
+                "pin_memory": False,
+                "persistent_workers": False,
+            },
+            "val": {
+                "name": "held",
+                "type": "PairedImageDataset",
+                "dataroot_gt": "HR",
+                "dataroot_lq": "LR",
+                "filename_tmpl": "{}x2",
+                "task": "SR",
+            },
+        },
+        "network_g": tiny_network(
+            img_size=16, img_range=1.0, in_chans=3, qkv_bias=True, routing="sampled",
+            convffn_kernel_size=3, resi_connection="1conv", scan_backend="auto",
+        ),
+        "path": {
+            "pretrain_network_g": None,
+            "strict_load_g": True,
+            "param_key_g": "params",
+            "resume_state": None,
+        },
+        "train": {
+            "total_iter": 4,
+            "warmup_iter": -1,
+            "ema_decay": 0.9,
+            "grad_clip_norm": 1.0,
+            "gradient_accumulation": 2,
+            "warm_start": "bicubic",
+            "amp": "bf16",
+            "compile": False,
+            "optim_g": {
+                "type": "Adam", "lr": 1e-3, "weight_decay": 0, "betas": [0.9, 0.99],
+                "amsgrad": False,
+            },
+            "scheduler": {
+                "type": "CosineAnnealingRestartLR",
+                "periods": [4],
+                "restart_weights": [1],
+                "eta_min": 1e-7,
+            },
+            "pixel_opt": {
+                "type": "CharbonnierLoss", "loss_weight": 1.0, "reduction": "mean", "eps": 1e-6,
+            },
+        },
+        "val": {
+            "val_freq": 2,
+            "save_img": False,
+            "suffix": None,
+            "tile": 16,
+            "tile_overlap": 4,
+            "baseline": "bicubic",
+            "self_ensemble": False,
+            "metrics": {
+                "psnr": {
+                    "type": "calculate_psnr", "crop_border": 2, "test_y_channel": True,
+                    "better": "higher",
+                },
+            },
+        },
+        "logger": {
+            "print_freq": 1,
+            "save_checkpoint_freq": 2,
+            "use_tb_logger": False,
+            "wandb": {"project": None, "resume_id": None},
+        },
+        "dist_params": {"backend": "gloo", "port": 29500},
+    }  # fmt: skip
+
+
+def paths(section: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The place of every section and value."""
+    items = enumerate(section) if isinstance(section, list) else section.items()
+    for key, value in items:
+        yield (*path, key)
+        if isinstance(value, dict) or (isinstance(value, list) and isinstance(value[0], dict)):
+            yield from paths(value, (*path, key))
+
+
+def mutated(path: tuple[Any, ...], mutation: object) -> dict[str, Any]:
+    """The file with one thing changed."""
+    options = copy.deepcopy(contents())
+    section: Any = options
+    for key in path[:-1]:
+        section = section[key]
+    if mutation is DELETED:
+        del section[path[-1]]
+    elif mutation is MISSPELT:
+        if isinstance(path[-1], str):
+            section[path[-1][:-1] + "q" + path[-1][-1]] = section.pop(path[-1])
+    else:
+        section[path[-1]] = mutation
+    return options
+
+
+ALL = list(paths(contents()))
