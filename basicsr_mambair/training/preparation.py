@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from basicsr_mambair.options import OptionError, load_options
+from basicsr_mambair.options import load_options
 from basicsr_mambair.training.arguments import RunArguments
 
 
@@ -32,7 +32,6 @@ def prepare_run(arguments: RunArguments, root: str | Path, is_train: bool) -> di
     options = load_options(arguments.opt, is_train=is_train, overrides=arguments.force_yml)
     options["is_train"] = is_train
     options["auto_resume"] = arguments.auto_resume
-    _check_model(options, arguments.opt)
     if arguments.debug and not options["name"].startswith("debug"):
         options["name"] = f"debug_{options['name']}"
 
@@ -50,18 +49,6 @@ def prepare_run(arguments: RunArguments, root: str | Path, is_train: bool) -> di
         if options.get("val") is not None:
             options["val"]["val_freq"] = 8
     return options
-
-
-def _check_model(options: dict[str, Any], path: str) -> None:
-    """Lets the model look at its options before a process group or a folder exists."""
-    from basicsr.utils.registry import MODEL_REGISTRY
-
-    check = getattr(MODEL_REGISTRY.get(options["model_type"]), "check_options", None)
-    if check is not None:
-        try:
-            check(options)
-        except ValueError as error:
-            raise OptionError(f"{path}: {error}") from error
 
 
 def _launch(options: dict[str, Any], launcher: str) -> None:

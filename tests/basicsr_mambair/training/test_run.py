@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from basicsr_mambair.options import OptionError
 from basicsr_mambair.training.arguments import RunArguments
 from basicsr_mambair.training.preparation import prepare_run
 from tests.basicsr_mambair.options.test_load import _folders, options, write  # noqa: F401
@@ -25,6 +26,16 @@ def test_experiments_root_is_heeded(tmp_path: Path) -> None:
     contents = options(path={"experiments_root": str(tmp_path / "big_disk")})
     opt = prepare_run(RunArguments(str(write(tmp_path, contents))), tmp_path, is_train=True)
     assert opt["path"]["log"] == str(tmp_path / "big_disk" / "run")
+
+
+def test_what_a_model_cannot_train_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    contents = options(model_type="RestorationModel")
+    contents["train"]["gan_opt"] = {"type": "GANLoss", "gan_type": "vanilla"}
+    path = write(tmp_path, contents)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(OptionError, match=r"train\.gan_opt: needs a discriminator"):
+        prepare_run(RunArguments(str(path)), tmp_path, is_train=True)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_debug_renames(tmp_path: Path) -> None:
