@@ -176,7 +176,7 @@ def _check_arguments(sections: Any) -> None:
             if not isinstance(section, str):
                 raise ValueError(f"degradation: must be sections with a type, got {section!r}")
             continue
-        cls = DEGRADATIONS.get(section.get("type"))
+        cls = DEGRADATIONS.get(str(section.get("type")))
         parameters = parameters_of(cls) if cls is not None else {}
         for key, value in section.items():
             problem = parameters[key].problem(value) if key in parameters else None

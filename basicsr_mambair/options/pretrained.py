@@ -21,13 +21,17 @@ def find_pretrained(options: dict[str, Any]) -> None:
     from mambair.inference.weights import find_weights
 
     section = options.get("path")
-    for key, value in section.items() if isinstance(section, dict) else ():
-        is_name = key.startswith("pretrain_network") and isinstance(value, str) and value
-        if not is_name or Path(value).expanduser().is_file():
+    if not isinstance(section, dict):
+        return
+    for key, value in section.items():
+        is_name = str(key).startswith("pretrain_network") and isinstance(value, str) and value
+        if not is_name:
             continue
         try:
+            if Path(value).expanduser().is_file():
+                continue
             found = find_weights(Path(value).stem if Path(value).suffix else value)
-        except CheckpointError:
+        except (CheckpointError, OSError, RuntimeError, ValueError):  # the checks will name it
             continue
         warnings.warn(f"path.{key}: there is no file {value}; {found} is taken", stacklevel=2)
         section[key] = str(found)

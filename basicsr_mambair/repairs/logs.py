@@ -26,7 +26,8 @@ def log_encoding() -> bool:
             if isinstance(handler, logging.FileHandler) and handler.encoding != "utf-8":
                 handler.encoding = "utf-8"
                 # An argument that the locale could not decode holds lone surrogates.
-                handler.stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+                if handler.stream is not None:
+                    handler.stream.reconfigure(encoding="utf-8", errors="backslashreplace")
         return log
 
     replace(logger, "get_root_logger", get_root_logger)

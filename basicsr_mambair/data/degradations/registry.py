@@ -48,7 +48,7 @@ def build_degradation(options: Mapping[str, Any] | str, scale: int) -> Degradati
     """
     arguments: dict[str, Any] = {"type": options} if isinstance(options, str) else dict(options)
     name = arguments.pop("type", None)
-    if name not in DEGRADATIONS:
+    if not isinstance(name, str) or name not in DEGRADATIONS:
         raise ValueError(f"type: no degradation {name!r}{did_you_mean(str(name), DEGRADATIONS)}")
     cls = DEGRADATIONS[name]
     if "scale" in (parameter_names(cls) or ()):
