@@ -33,7 +33,8 @@ Image.fromarray(noise).save(sys.argv[1])
 NETWORK_TIME = f"""
 import time
 import torch
-from mambair.inference.weights import default_weights, load_network
+from mambair.inference.loading import load_network
+from mambair.inference.weights import default_weights
 net, _ = load_network(default_weights("sr", 2))
 net.eval()
 picture = torch.rand(1, 3, {SIDE}, {SIDE})
