@@ -94,7 +94,7 @@ def test_a_network_of_the_users_own(tmp_path: Path) -> None:
         ({"type": "EDVR", "num_in_ch": 3, "num_out_ch": 3, "num_feat": 8}, "EDVR: no figure"),
         ({"type": "StyleGAN2Generator", "out_size": 32}, "StyleGAN2Generator: no figure"),
         ({"type": "RRDBNet", "num_in_ch": 3, "num_out_ch": 3, "num_block": 1, "scale": 2}, "MACs"),
-        ({"type": "RIDNet", "in_channels": 3, "mid_channels": 8, "out_channels": 3}, "MACs"),
+        ({"type": "RIDNet", "in_channels": 3, "mid_channels": 16, "out_channels": 3}, "MACs"),
         ({"type": "ECBSR", "num_in_ch": 1, "num_out_ch": 1, "num_block": 1, "num_channel": 8,
           "with_idt": False, "act_type": "prelu", "scale": 2}, "MACs"),
     ],
