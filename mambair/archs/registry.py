@@ -46,21 +46,23 @@ def register_arch(cls: NetworkClass) -> NetworkClass:
     Raises:
         ValueError: another class has that name.
     """
-    other = _classes.setdefault(cls.__name__, cls)
-    if other is not cls:
+    other = _classes.get(cls.__name__)
+    if other is not None and other is not cls:
         raise ValueError(
             f"{cls.__name__} of {cls.__module__}: {other.__module__} already has a network "
             "of that name"
         )
-    for listener in _listeners:
-        listener(cls)
+    if other is None:
+        _classes[cls.__name__] = cls
+        for listener in _listeners:
+            listener(cls)
     return cls
 
 
 def for_every_arch(listener: Callable[[type[nn.Module]], Any]) -> None:
     """Calls a function with every class that has registered itself or ever will."""
     _listeners.append(listener)
-    for cls in _classes.values():
+    for cls in tuple(_classes.values()):
         listener(cls)
 
 

@@ -201,10 +201,10 @@ def test_restore_goes_on_after_any_failure(
     monkeypatch.chdir(tmp_path)
     original = restorer.Restorer.__call__
 
-    def fail_on_gray(self: object, image: np.ndarray, progress: object = None) -> np.ndarray:
+    def fail_on_gray(self: object, image: np.ndarray, *arguments: object) -> np.ndarray:
         if image.ndim == 2:
             raise RuntimeError("something unforeseen")
-        return original(self, image, progress)
+        return original(self, image, *arguments)
 
     monkeypatch.setattr(restorer.Restorer, "__call__", fail_on_gray)
     code, output = invoke("restore", "gallery", "-o", "out", "-w", "tiny")

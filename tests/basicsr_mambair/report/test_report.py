@@ -72,7 +72,7 @@ def test_measures_what_restore_gives(option_file: Path) -> None:
     for picture in measurement.pictures:
         truth = cv2.imread(f"HR/{picture.name.removesuffix('x2')}.png")
         low = cv2.imread(f"LR/{picture.name}.png")
-        restored = restorer(low)
+        restored = restorer(low, "bgr")
         written = cv2.imread(str(measurement.folder / picture.files["result"]))
         np.testing.assert_array_equal(written, restored)
         settings = {"crop_border": 2, "test_y_channel": True}

@@ -80,9 +80,9 @@ def test_it_takes_a_single_file(cls: type[nn.Module]) -> None:
 
 def test_a_later_registration_reaches_those_that_follow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_classes", dict(registry._classes))
-    monkeypatch.setattr(registry, "_followers", [])
+    monkeypatch.setattr(registry, "_listeners", [])
     seen: list[str] = []
-    registry.follow_registrations(lambda cls: seen.append(cls.__name__))
+    registry.for_every_arch(lambda cls: seen.append(cls.__name__))
     assert seen == [cls.__name__ for cls in registered_archs()]
 
     @registry.register_arch
