@@ -1,0 +1,44 @@
+"""``basicsr validate``."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.option(
+    "-opt", "--opt", "paths", required=True, multiple=True, metavar="FILE",
+    help="Option file (YAML); may be repeated.",
+)  # fmt: skip
+@click.option(
+    "--files/--no-files",
+    default=True,
+    show_default=True,
+    help="Also check that folders, pictures, weights and packages that a file names are there.",
+)
+@click.argument("more", nargs=-1, metavar="[FILE]...")
+def validate(paths: tuple[str, ...], files: bool, more: tuple[str, ...]) -> None:
+    """Check option files without running them; every problem is named with file, line and key.
+
+    Exit status 1 if anything is wrong; 0, and one line for each file, otherwise.
+
+    \b
+    basicsr validate -opt options/train/quickstart.yml
+    basicsr validate --no-files -opt options/train/*.yml
+    """
+    from basicsr_mambair.options import OptionError, is_training_file, load_options
+    from basicsr_mambair.training.requirements import require_basicsr
+
+    require_basicsr()
+    wrong = False
+    for path in (*paths, *more):
+        try:
+            is_train = is_training_file(path)
+            load_options(path, is_train=is_train, check_files=files, fetch=False)
+        except OptionError as error:
+            wrong = True
+            click.secho(str(error), fg="red", err=True)
+        else:
+            click.echo(f"{path}: good, a file for {'training' if is_train else 'testing'}")
+    if wrong:
+        raise SystemExit(1)
