@@ -33,11 +33,9 @@ Image.fromarray(noise).save(sys.argv[1])
 NETWORK_TIME = f"""
 import time
 import torch
-from mambair.inference.loading import load_network
-from mambair.inference.weights import default_weights
-net, _ = load_network(default_weights("sr", 2))
-net.eval()
-picture = torch.rand(1, 3, {SIDE}, {SIDE})
+import mambair
+net = mambair.load(task="sr", scale=2).net
+picture = torch.rand(1, 3, {SIDE}, {SIDE}, device=next(net.parameters()).device)
 begin = time.perf_counter()
 with torch.inference_mode():
     net(picture)

@@ -37,9 +37,8 @@ _REFUSALS = (ValueError, TypeError, AssertionError, KeyError, IndexError, ZeroDi
 
 def check_options(context: Context) -> None:
     """Notes everything in the options that cannot work."""
-    from basicsr.utils.registry import MODEL_REGISTRY
-
     import basicsr.models  # noqa: F401  (fills the registry)
+    from basicsr.utils.registry import MODEL_REGISTRY
 
     options, problems = context.options, context.problems
     model_class, model = None, ModelOptions(networks=())

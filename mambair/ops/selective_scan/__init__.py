@@ -64,7 +64,6 @@ def backend_names() -> list[str]:
     return list(BACKENDS)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def select_automatic(
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
@@ -81,6 +80,11 @@ def select_automatic(
             of their own.
     """
     return select("auto", ScanRequest(device, dtype, d_state), in_operator).name
+
+
+# All that torch.compiler.assume_constant_result does; calling that imports torch._dynamo, which
+# takes longer than everything else here.
+select_automatic._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def selective_scan(
