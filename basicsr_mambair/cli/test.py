@@ -10,8 +10,14 @@ from basicsr_mambair.training.arguments import as_run_arguments, run_arguments
 
 
 @click.command()
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="DATASET",
+    help="Measure this dataset of the file alone; may be repeated.  [default: all]",
+)
 @run_arguments
-def test(**arguments: Any) -> None:
+def test(only: tuple[str, ...], **arguments: Any) -> None:
     """Measure a network on the data sets of an option file.
 
     Writes pictures and the log to results/NAME/ under the current directory, or under
@@ -21,6 +27,7 @@ def test(**arguments: Any) -> None:
     basicsr test -opt options/test/mambairv2_light_x2.yml
     """
     given = as_run_arguments(**arguments)
+    given.only = list(only)
     from basicsr_mambair.training.run import test as run
 
     run(given)

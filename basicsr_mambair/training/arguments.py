@@ -20,6 +20,7 @@ class RunArguments:
     debug: bool = False
     local_rank: int = 0
     force_yml: list[str] = field(default_factory=list)
+    only: list[str] = field(default_factory=list)  # datasets to measure; empty: all
 
 
 def run_arguments(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -29,7 +29,12 @@ def prepare_run(arguments: RunArguments, root: str | Path, is_train: bool) -> di
     Raises:
         OptionError: see :func:`load_options`; no process group exists by then.
     """
-    options = load_options(arguments.opt, is_train=is_train, overrides=arguments.force_yml)
+    options = load_options(
+        arguments.opt,
+        is_train=is_train,
+        overrides=arguments.force_yml,
+        only=arguments.only,
+    )
     options["is_train"] = is_train
     options["auto_resume"] = arguments.auto_resume
     if arguments.debug and not options["name"].startswith("debug"):

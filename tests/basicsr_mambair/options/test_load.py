@@ -244,3 +244,53 @@ def test_which_paired_dataset_is_meant(change: dict, expected: str, tmp_path: Pa
     contents["datasets"]["train"].update(change)
     loaded = load_options(write(tmp_path, contents), is_train=True)
     assert loaded["datasets"]["train"]["type"] == expected
+
+
+def test_only_some_datasets_are_measured(tmp_path: Path) -> None:
+    there = {"type": "DegradedImageDataset", "dataroot_gt": "HR"}
+    contents = options(
+        datasets={"test_1": {**there, "name": "Set5"}, "test_2": {**there, "dataroot_gt": "gone"}},
+    )
+    del contents["train"]
+    path = write(tmp_path, contents)
+    with pytest.raises(OptionError, match=r"gone: there is no (.|\n)*--only Set5"):
+        load_options(path, is_train=False)
+    assert [*load_options(path, is_train=False, only=["Set5"])["datasets"]] == ["test_1"]
+    with pytest.raises(OptionError, match="--only Set55: there is no dataset .* mean 'Set5'"):
+        load_options(path, is_train=False, only=["Set55"])
+
+
+def test_dots_and_new_sections_on_the_command_line(tmp_path: Path) -> None:
+    path = write(tmp_path, options())
+    entries = ["train.total_iter=7", "train:other_opt:type=MSELoss", "datasets.train.name={}x2",
+               "train:other_opt:loss_weight=0.5"]  # fmt: skip
+    loaded = load_options(path, is_train=True, overrides=entries)
+    assert loaded["train"]["total_iter"] == 7
+    assert loaded["train"]["other_opt"] == {"type": "MSELoss", "loss_weight": 0.5}
+    assert loaded["datasets"]["train"]["name"] == "{}x2"
+    with pytest.raises(OptionError, match="there is no option 'totl'"):
+        load_options(path, is_train=True, overrides=["totl=7"])
+
+
+def test_a_replaced_section_is_not_merged(tmp_path: Path) -> None:
+    write(tmp_path, options()).rename(tmp_path / "base.yml")
+    path = write(
+        tmp_path,
+        "extends: base.yml\ntrain:\n  scheduler: !replace\n    type: CosineAnnealingRestartLR\n",
+    )
+    scheduler = load_options(path, is_train=True)["train"]["scheduler"]
+    assert scheduler == {
+        "type": "CosineAnnealingRestartLR", "periods": [10], "restart_weights": [1],
+    }  # fmt: skip
+
+
+def test_every_problem_is_named_with_the_file_it_came_from(tmp_path: Path) -> None:
+    write(tmp_path, edited("train.ema_decay", 2)).rename(tmp_path / "base.yml")
+    path = write(tmp_path, "extends: base.yml\nscale: two\n")
+    with pytest.raises(OptionError) as raised:
+        load_options(path, is_train=True, overrides=["train.warmup_iter=soon"])
+    lines = str(raised.value).splitlines()
+    assert len(lines) == 3
+    assert any(line.startswith(f"{path}:2: scale: ") for line in lines)
+    assert any(re.match(rf"{tmp_path}/base.yml:\d+: train.ema_decay: ", line) for line in lines)
+    assert any("--force_yml train.warmup_iter=soon: train.warmup_iter: " in line for line in lines)
