@@ -50,9 +50,12 @@ class RestorationTrain(TrainOptions):
             names = torch.compiler.list_backends(exclude_tags=())
             if train["compile"] not in names:
                 known = ", ".join(names)
-                yield "compile", (
-                    f"must be true or a backend of torch.compile ({known}), "
-                    f"got {train['compile']!r}"
+                yield (
+                    "compile",
+                    (
+                        f"must be true or a backend of torch.compile ({known}), "
+                        f"got {train['compile']!r}"
+                    ),
                 )
 
 

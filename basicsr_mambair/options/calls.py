@@ -1,4 +1,4 @@
-"""Sections that go to a constructor (networks, optimizers, losses, metrics), bound to its signature.
+"""Sections bound to the signature of a constructor: networks, optimizers, losses, metrics.
 
 Names come from the signature, types from its annotations, or from the defaults where there are
 none; a number whose default is above 0 cannot be negative.

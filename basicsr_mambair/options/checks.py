@@ -154,9 +154,7 @@ def check_plain_sections(context: Context, model: ModelOptions) -> None:
 
 def keys_of_other_models(part: str) -> set[str]:
     """Keys that some model of BasicSR reads, in ``top``, ``train`` or ``val``."""
-    return {
-        key for model in STOCK_MODELS.values() for key in fields_of(getattr(model, part))
-    }
+    return {key for model in STOCK_MODELS.values() for key in fields_of(getattr(model, part))}
 
 
 def _check_paths(context: Context, networks: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""What is wrong with an option file: problems, each with its place, and the error of all of them."""
+"""The problems of an option file, each with its place, and the error that reports them all."""
 
 from __future__ import annotations
 

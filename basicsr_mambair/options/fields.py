@@ -108,7 +108,7 @@ def fields_of(declaration: type) -> Mapping[str, Field]:
     fields = {}
     for field in dataclasses.fields(declaration):
         default = field.default
-        if field.default_factory is not _MISSING:
+        if not isinstance(field.default_factory, type(_MISSING)):
             default = field.default_factory()
         given = dict(field.metadata)
         if not given:

@@ -273,10 +273,10 @@ def _drop_ignored_arguments(options: Options) -> None:
     """Published files of MambaIR name ``window_size``, which its published class ignores."""
     for key in filter(is_network, options):
         section = options[key]
-        if isinstance(section, dict) and section.get("type") == "MambaIR":
-            if "window_size" in section:
-                del section["window_size"]
-                warn(f"option {key}.window_size: MambaIR has no windows; the key is ignored")
+        is_mambair = isinstance(section, dict) and section.get("type") == "MambaIR"
+        if is_mambair and "window_size" in section:
+            del section["window_size"]
+            warn(f"option {key}.window_size: MambaIR has no windows; the key is ignored")
 
 
 def _load_networks(path: Path) -> Options:

@@ -116,9 +116,7 @@ def check_built(context: Context, key: str, cls: type, scale: Any) -> None:
         problems.add(key, f"the network would have {parameters:.3g} parameters")
     upscale = getattr(net, "upscale", None)
     if own and isinstance(scale, int) and upscale != scale:
-        problems.add(
-            (key, "upscale"), f"the network enlarges by {upscale}, but scale is {scale}"
-        )
+        problems.add((key, "upscale"), f"the network enlarges by {upscale}, but scale is {scale}")
     if context.is_train and key == "network_g" and not problems.under((key,)):
         _check_warm_start(context, net)
 
@@ -174,9 +172,9 @@ def _check_train(
         if key in declared or key in also or key in elsewhere:
             computed += key in declared or key in also
             _check_loss(context, train[key], ("train", key))
-    if (model.needs_loss or model.every_loss) and not computed:
-        if not any(p.path[:1] == ("train",) and p.path[-1].endswith("_opt") for p in problems):
-            problems.add("train", "names no loss; pixel_opt: {type: L1Loss} is the usual one")
+    reported = any(p.path[:1] == ("train",) and p.path[-1].endswith("_opt") for p in problems)
+    if (model.needs_loss or model.every_loss) and not computed and not reported:
+        problems.add("train", "names no loss; pixel_opt: {type: L1Loss} is the usual one")
     if isinstance(train.get("scheduler"), dict):
         _check_scheduler(context, train)
     own = getattr(model.train, "check_together", None)
@@ -338,7 +336,7 @@ def options_of_dataset(type_name: Any) -> type | None:
 
     cls = lookup(DATASET_REGISTRY, type_name)
     declared = getattr(cls, "OPTIONS", None)
-    if declared is None and getattr(cls, "__module__", "").startswith("basicsr."):
+    if declared is None and cls is not None and cls.__module__.startswith("basicsr."):
         declared = STOCK_DATASETS.get(cls.__name__)
     return declared if isinstance(declared, type) else None
 
@@ -400,4 +398,3 @@ def _check_storage(context: Context, io_backend: Any, path: Path) -> None:
     elif kind == "disk":
         for key in io_backend.keys() - {"type"}:
             context.problems.add((*path, key), "disk has no such argument")
-
