@@ -108,7 +108,7 @@ def fields_of(declaration: type) -> Mapping[str, Field]:
     fields = {}
     for field in dataclasses.fields(declaration):
         default = field.default
-        if not isinstance(field.default_factory, type(_MISSING)):
+        if callable(field.default_factory):
             default = field.default_factory()
         given = dict(field.metadata)
         if not given:
