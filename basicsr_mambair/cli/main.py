@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from basicsr_mambair import __version__
+from basicsr_mambair.cli.interrupted import Interrupted
 from mambair.errors import UserError
 
 # Each name is a module of this folder that holds the command under the same name; this is also
@@ -35,10 +36,6 @@ def _format_warning(
     return _format_with_place(message, category, filename, lineno, line)
 
 
-class _InterruptedError(click.ClickException):
-    exit_code = 130  # as of a process that SIGINT ended
-
-
 class _LazyGroup(click.Group):
     """A group that imports a sub-command when it is asked for.
 
@@ -62,13 +59,15 @@ class _LazyGroup(click.Group):
         keep_freed_memory()
         try:
             return super().invoke(ctx)
+        except click.ClickException:
+            raise
         except (UserError, FloatingPointError) as error:
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt as error:
-            raise _InterruptedError("interrupted") from error
+            raise Interrupted("interrupted") from error
         except Exception as error:
             if _was_interrupted(error):
-                raise _InterruptedError("interrupted") from error
+                raise Interrupted("interrupted") from error
             raise
 
 

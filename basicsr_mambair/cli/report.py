@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from basicsr_mambair.cli.interrupted import Interrupted
+
 _OUTPUT = Path("results/report")
 
 
@@ -95,7 +97,7 @@ def report(
     try:
         measurements += [measure(path, variant) for path in paths]
     except KeyboardInterrupt:
-        raise click.ClickException("interrupted; the same command continues from here") from None
+        raise Interrupted("interrupted; the same command continues from here") from None
     command = _command(
         paths,
         folders,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from basicsr_mambair.cli.import_option import import_modules, modules_option
+from basicsr_mambair.cli.interrupted import Interrupted
 from mambair.imaging.errors import PictureError
 from mambair.imaging.listing import EXTENSIONS, PACKAGE_SCHEME, list_pictures, resolve_root
 from mambair.imaging.targets import TargetError, check_targets, comparison_path, target_of
@@ -221,7 +222,7 @@ def _restore_all(jobs: list[_Job], restorer: Restorer, simulate: bool, compare: 
             except KeyboardInterrupt:
                 bar.close()
                 done = f"interrupted; {number - 1} of {len(jobs)} pictures are done"
-                raise click.ClickException(f"{done}. --skip-existing goes on.") from None
+                raise Interrupted(f"{done}. --skip-existing continues.") from None
             except MemoryError:
                 failures.append(f"{job.source}: not enough memory; try --tile 128")
             except PictureError as error:

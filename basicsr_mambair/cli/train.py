@@ -6,11 +6,8 @@ from typing import Any
 
 import click
 
+from basicsr_mambair.cli.interrupted import Interrupted
 from basicsr_mambair.training.arguments import as_run_arguments, run_arguments
-
-
-class _InterruptedError(click.ClickException):
-    exit_code = 130  # as of a process that SIGINT ended
 
 
 @click.command()
@@ -34,4 +31,4 @@ def train(**arguments: Any) -> None:
     try:
         run(given)
     except TrainingInterrupted as interrupted:
-        raise _InterruptedError(str(interrupted)) from None
+        raise Interrupted(str(interrupted)) from None

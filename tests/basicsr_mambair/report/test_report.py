@@ -109,7 +109,7 @@ def test_a_stopped_measurement_goes_on(option_file: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(evaluation, "_measure_one", stops_at_the_third)
     result = CliRunner().invoke(main, ["report", "-opt", str(option_file)])
-    assert result.exit_code == 1
+    assert result.exit_code == 130
     assert "the same command continues from here" in result.output
     assert len(read("results/measurements/test_tiny").pictures) == 2
     calls.append("")  # not the third again
@@ -285,7 +285,7 @@ def test_pictures_without_truth(option_file: Path) -> None:
     option_file.write_text(yaml.safe_dump(contents))
     result = CliRunner().invoke(main, ["report", "-opt", str(option_file)])
     assert result.exit_code == 1
-    assert "datasets.test: has no ground truth" in result.output
+    assert "val.metrics.psnr: calculate_psnr compares with true pictures" in result.output
 
 
 def test_what_is_refused(option_file: Path) -> None:
