@@ -296,8 +296,8 @@ def test_shipped_weights_are_found_from_any_folder(pairs: Path) -> None:
     ("old", "new", "message"),
     [
         ("network_g:", "netwrok_g:", ":20: netwrok_g: unknown key; did you mean 'network_g'?"),
-        ("embed_dim:", "embed_dimm:", ":25: network_g.embed_dimm: MambaIRv2Light has no such argument; "
-         "did you mean 'embed_dim'?"),
+        ("embed_dim:", "embed_dimm:", ":25: network_g.embed_dimm: MambaIRv2Light has no such "
+         "argument; did you mean 'embed_dim'?"),
     ],
 )  # fmt: skip
 def test_a_typo_stops_before_anything_is_built(
