@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from basicsr_mambair.models.options import RestorationVal
 from basicsr_mambair.options import load_options
 from basicsr_mambair.progress import progress_bar
 from basicsr_mambair.report.records import (
@@ -238,7 +239,7 @@ def _about(options: dict[str, Any], path: Path, variant: Variant) -> dict[str, A
         "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         **cost,
         "variant": asdict(variant),
-        "tile": (options.get("val") or {}).get("tile", "authors") or "none",
+        "tile": options["val"].get("tile", RestorationVal.tile) or "none",
         "metrics": options["val"]["metrics"],
         "datasets": {key: _plain(each) for key, each in options["datasets"].items()},
         "device": f"{device}, {torch.get_num_threads()} threads" if device == "cpu" else device,
