@@ -174,7 +174,7 @@ def _constructors(registry: Any, given: tuple[str, ...] = ()) -> dict[str, Schem
 
 
 def _arguments(target: Callable[..., Any], given: tuple[str, ...]) -> Schema | None:
-    if parameter_names(target) is None and not given:  # a metric takes **kwargs without a use
+    if parameter_names(target) is None and not given:  # metrics ignore further arguments
         return None
     schemas = {
         name: _argument(parameter)
