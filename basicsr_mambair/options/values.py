@@ -53,7 +53,7 @@ ANY = Range()
 
 
 def _number(value: float) -> str:
-    return str(int(value)) if float(value).is_integer() and abs(value) < 1e9 else f"{value:g}"
+    return str(int(value)) if float(value).is_integer() and abs(value) < 1e11 else f"{value:g}"
 
 
 def members(kind: Any) -> tuple[Any, ...]:
