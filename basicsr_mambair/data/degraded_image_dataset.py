@@ -15,8 +15,6 @@ from torch.utils.data import Dataset
 
 from basicsr_mambair.data.degradations import DEGRADATIONS, Degradation, build_degradation
 from basicsr_mambair.data.samples import (
-    as_list,
-    check_crop,
     normalize,
     random_orientation,
     random_window,
@@ -26,7 +24,8 @@ from basicsr_mambair.options.calls import parameters_of
 from basicsr_mambair.options.fields import option
 from basicsr_mambair.options.sections import CropOptions, DatasetOptions
 from basicsr_mambair.registering import registers_in
-from mambair.imaging.listing import list_pictures
+from mambair.imaging.listing import as_list, list_pictures
+from mambair.imaging.pairs import check_crop
 from mambair.imaging.pixels import Pixels, luminance, to_float
 from mambair.imaging.reading import decode_picture
 from mambair.imaging.resizing import crop_to_multiple

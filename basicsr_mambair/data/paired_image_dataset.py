@@ -13,8 +13,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from basicsr_mambair.data.samples import (
-    as_list,
-    check_crop,
     normalize,
     random_orientation,
     random_window,
@@ -25,8 +23,11 @@ from basicsr_mambair.options.fields import option
 from basicsr_mambair.options.sections import CropOptions, DatasetOptions
 from basicsr_mambair.registering import registers_in
 from mambair.imaging.errors import PictureError
-from mambair.imaging.listing import list_pictures
+from mambair.imaging.listing import as_list, list_pictures
 from mambair.imaging.pairs import (
+    TASKS,
+    check_crop,
+    check_pair_options,
     check_pair_size,
     find_partner,
     keys_of_lmdb,
@@ -35,15 +36,7 @@ from mambair.imaging.pairs import (
 )
 from mambair.imaging.pixels import Pixels, luminance, to_float
 from mambair.imaging.reading import decode_picture, picture_size
-from mambair.signatures import did_you_mean
 
-# task -> (whether pictures are gray, whether LQ is made from GT by adding noise)
-_TASKS = {
-    "SR": (False, False),
-    "CAR": (True, False),
-    "denoising_gray": (True, True),
-    "denoising_color": (False, True),
-}
 # Sizes are compared at start-up for at most so many pairs: a header takes about 0.1 ms.
 _CHECKED_PAIRS = 2000
 
@@ -88,7 +81,7 @@ class MambaIRPairedDataset(Dataset[dict[str, Tensor | str]]):
     - ``noise``: σ in gray levels of 255, for the denoising tasks. In training it comes from
       numpy's stream of the worker. Otherwise every picture gets the noise of
       ``numpy.random.seed(0)``, in BGR order, as the published evaluation does, without touching
-      the global state. It is neither clipped nor quantised;
+      the global state. It is neither clipped nor quantized;
     - ``dataroot_gt``, ``dataroot_lq``: a folder or a list of folders (or of ``.lmdb`` folders).
 
     HQ and LQ may differ in extension (``.png`` and ``.jpg``).
@@ -108,7 +101,7 @@ class MambaIRPairedDataset(Dataset[dict[str, Tensor | str]]):
         self.check_options(opt)
         self.opt = dict(opt)
         self.scale = int(opt.get("scale", 1))
-        self.gray, self.adds_noise = _TASKS[opt.get("task", "SR")]
+        self.gray, self.adds_noise = TASKS[opt.get("task", "SR")]
         self.io = dict(opt.get("io_backend") or {"type": "disk"})
         gt_roots = as_list(opt["dataroot_gt"])
         lq_roots = [] if self.adds_noise else as_list(opt["dataroot_lq"])
@@ -120,26 +113,7 @@ class MambaIRPairedDataset(Dataset[dict[str, Tensor | str]]):
     @staticmethod
     def check_options(opt: Mapping[str, Any]) -> None:
         """Raises ``ValueError`` beginning with the key that is wrong; opens no file."""
-        task = opt.get("task", "SR")
-        if task not in _TASKS:
-            raise ValueError(f"task: there is no task {task!r}{did_you_mean(str(task), _TASKS)}")
-        _, adds_noise = _TASKS[task]
-        if adds_noise and not isinstance(opt.get("noise"), (int, float)):
-            raise ValueError(f"noise: task {task} needs σ in gray levels, got {opt.get('noise')!r}")
-        roots = {}
-        for key in ("dataroot_gt",) if adds_noise else ("dataroot_gt", "dataroot_lq"):
-            roots[key] = as_list(opt.get(key))
-            if not roots[key] or not all(isinstance(each, str) for each in roots[key]):
-                raise ValueError(f"{key}: must be a folder or a list of folders")
-        if len({len(each) for each in roots.values()}) > 1:
-            raise ValueError(
-                f"dataroot_lq: names {len(roots['dataroot_lq'])} folders where dataroot_gt names "
-                f"{len(roots['dataroot_gt'])}"
-            )
-        if opt.get("meta_info_file") and len(roots["dataroot_gt"]) > 1:
-            raise ValueError("meta_info_file: goes with a single dataroot_gt")
-        if "{}" not in opt.get("filename_tmpl", "{}"):
-            raise ValueError("filename_tmpl: must hold {} where the name of the GT picture goes")
+        check_pair_options(opt)
         check_crop(opt)
 
     def _find_pairs(self, index: int) -> list[_Pair]:
@@ -243,8 +217,3 @@ class MambaIRPairedDataset(Dataset[dict[str, Tensor | str]]):
             # The published evaluation calls numpy.random.seed(0) before each picture.
             noise = np.random.RandomState(0).normal(0, sigma, gt.shape)
         return (gt + noise).astype(np.float32)
-
-
-def adds_noise(opt: Mapping[str, Any]) -> bool:
-    """Whether the task of a dataset section makes LQ from GT, so that no LQ is read."""
-    return _TASKS.get(opt.get("task", "SR"), (False, False))[1]

@@ -14,22 +14,6 @@ from torch import Tensor
 from mambair.imaging.pixels import Pixels
 
 
-def as_list(value: Any) -> list[Any]:
-    """An option that may be missing, one value or a list of values, as a list."""
-    if value is None:
-        return []
-    return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def check_crop(opt: Mapping[str, Any]) -> None:
-    """Raises ``ValueError`` if training could not crop by ``gt_size``."""
-    gt_size, scale = opt.get("gt_size"), int(opt.get("scale", 1))
-    if opt.get("phase") != "train":
-        return
-    if not isinstance(gt_size, int) or gt_size < scale or gt_size % scale:
-        raise ValueError(f"gt_size: must be a multiple of scale {scale}, got {gt_size!r}")
-
-
 def random_window(height: int, width: int, side: int, name: str) -> tuple[int, int]:
     """Top left corner of a random square of ``side`` pixels.
 

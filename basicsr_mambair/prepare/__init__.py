@@ -1,6 +1,6 @@
 """From folders of pictures to data sets: low resolution, compression, crops, LMDB, and checks.
 
-Only :mod:`~basicsr_mambair.prepare.check` needs BasicSR: it reads data as the datasets do.
+BasicSR is needed only where :mod:`~basicsr_mambair.prepare.check` meets data in an LMDB.
 """
 
 from basicsr_mambair.prepare.crops import make_crops

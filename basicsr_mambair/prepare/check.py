@@ -1,20 +1,31 @@
-"""Compares the data that an option file needs with the files that exist."""
+"""Compares the data that an option file needs with the files that exist.
+
+BasicSR is needed only for data in an LMDB, which its reader reads. Without it, less of the option
+file is checked.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from basicsr_mambair.data.paired_image_dataset import adds_noise
-from basicsr_mambair.data.samples import as_list
-from basicsr_mambair.options import load_any_options
+from basicsr_mambair.options import OptionError, load_any_options
+from basicsr_mambair.options.errors import Problem
 from basicsr_mambair.prepare.jobs import map_in_parallel
 from mambair.imaging.errors import PictureError
-from mambair.imaging.listing import list_pictures
-from mambair.imaging.pairs import check_pair_size, find_partner, read_meta_info
+from mambair.imaging.listing import as_list, list_pictures
+from mambair.imaging.pairs import (
+    adds_noise,
+    check_crop,
+    check_pair_options,
+    check_pair_size,
+    find_partner,
+    read_meta_info,
+)
 from mambair.imaging.reading import decode_picture, picture_size
 
 # Number of pictures in each set as the papers use it.
@@ -74,20 +85,50 @@ def check_option_file(
         OptionError: the option file is invalid.
     """
     options = load_any_options(path)
+    has_basicsr = importlib.util.find_spec("basicsr") is not None
     reports = []
-    for key, section in options["datasets"].items():
-        report = DatasetReport(f"{key} ({section['name']})")
+    for key, section in _sections(options, path).items():
+        report = DatasetReport(f"{key} ({section.get('name', key)})")
         completed = {
             **section,
             "phase": key.split("_")[0],
             "scale": int(options.get("scale", 1)),
         }
         try:
+            if not has_basicsr:
+                _check_options(completed)
             _check_section(completed, report, decode, workers)
         except PictureError as error:
             report.problems.append(str(error))
         reports.append(report)
     return reports
+
+
+def _sections(
+    options: Mapping[str, Any], path: str | os.PathLike[str]
+) -> Mapping[str, Mapping[str, Any]]:
+    """The dataset sections. With BasicSR, loading has checked that they are sections."""
+    sections = options.get("datasets")
+    if not isinstance(sections, Mapping):
+        raise OptionError(
+            Problem(("datasets",), "must be a section with a dataset each", str(path))
+        )
+    for key, section in sections.items():
+        if not isinstance(section, Mapping):
+            raise OptionError(Problem(("datasets", key), "must be a section", str(path)))
+    return sections
+
+
+def _check_options(section: Mapping[str, Any]) -> None:
+    """Without BasicSR, its registry of datasets checks no section when the file is loaded."""
+    try:
+        if str(section.get("type", "")).endswith("PairedImageDataset"):
+            check_pair_options(section)
+        if not as_list(section.get("dataroot_gt")):
+            raise ValueError("dataroot_gt: must be a folder or a list of folders")
+        check_crop(section)
+    except ValueError as error:
+        raise PictureError(str(error)) from error
 
 
 def _check_section(
@@ -194,8 +235,12 @@ def _compare_count(
 
 def _check_lmdb(section: Mapping[str, Any], report: DatasetReport, workers: int | None) -> None:
     """Reads every pair as the dataset does: the sizes in an LMDB are known only by decoding."""
-    from basicsr.data import build_dataset
-
+    try:
+        from basicsr.data import build_dataset
+    except ModuleNotFoundError as error:
+        raise PictureError(
+            f"{section['dataroot_gt']}: data in an LMDB are read by BasicSR, which is not installed"
+        ) from error
     try:
         dataset = build_dataset(dict(section))
     except (PictureError, OSError, AssertionError, ValueError) as error:

@@ -7,6 +7,7 @@ import importlib.resources
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from mambair.imaging.errors import PictureError
 
@@ -71,3 +72,10 @@ def list_pictures(
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def as_list(value: Any) -> list[Any]:
+    """An option that may be missing, one value or a list of values, as a list."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]

@@ -1,15 +1,80 @@
-"""Pairs of LQ and GT pictures: partners by name, sizes that fit, lists of names."""
+"""Pairs of LQ and GT pictures: their options, partners by name, sizes that fit, lists of names."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from mambair.imaging.errors import PictureError
-from mambair.imaging.listing import EXTENSIONS
+from mambair.imaging.listing import EXTENSIONS, as_list
+from mambair.signatures import did_you_mean
 
 _SHAPE = re.compile(r" \(\d+, *\d+, *\d+\).*$")
+
+
+class Task(NamedTuple):
+    """What the pairs of a task are."""
+
+    gray: bool
+    adds_noise: bool  # LQ is made from GT
+
+
+TASKS = {
+    "SR": Task(gray=False, adds_noise=False),
+    "CAR": Task(gray=True, adds_noise=False),
+    "denoising_gray": Task(gray=True, adds_noise=True),
+    "denoising_color": Task(gray=False, adds_noise=True),
+}
+
+
+def adds_noise(opt: Mapping[str, Any]) -> bool:
+    """Whether the task of a dataset section makes LQ from GT, so that no LQ is read."""
+    task = TASKS.get(opt.get("task", "SR"))
+    return task is not None and task.adds_noise
+
+
+def check_pair_options(opt: Mapping[str, Any]) -> None:
+    """Checks the section of a dataset of pairs; opens no file.
+
+    Args:
+        opt: keys ``task``, ``noise``, ``dataroot_gt``, ``dataroot_lq``, ``meta_info_file`` and
+            ``filename_tmpl``.
+
+    Raises:
+        ValueError: an option is wrong; the message begins with its key.
+    """
+    task = opt.get("task", "SR")
+    if task not in TASKS:
+        raise ValueError(f"task: there is no task {task!r}{did_you_mean(str(task), TASKS)}")
+    made = TASKS[task].adds_noise
+    if made and not isinstance(opt.get("noise"), (int, float)):
+        raise ValueError(f"noise: task {task} needs σ in gray levels, got {opt.get('noise')!r}")
+    roots = {}
+    for key in ("dataroot_gt",) if made else ("dataroot_gt", "dataroot_lq"):
+        roots[key] = as_list(opt.get(key))
+        if not roots[key] or not all(isinstance(each, str) for each in roots[key]):
+            raise ValueError(f"{key}: must be a folder or a list of folders")
+    if len({len(each) for each in roots.values()}) > 1:
+        raise ValueError(
+            f"dataroot_lq: names {len(roots['dataroot_lq'])} folders where dataroot_gt names "
+            f"{len(roots['dataroot_gt'])}"
+        )
+    if opt.get("meta_info_file") and len(roots["dataroot_gt"]) > 1:
+        raise ValueError("meta_info_file: goes with a single dataroot_gt")
+    if "{}" not in opt.get("filename_tmpl", "{}"):
+        raise ValueError("filename_tmpl: must hold {} where the name of the GT picture goes")
+
+
+def check_crop(opt: Mapping[str, Any]) -> None:
+    """Raises ``ValueError`` if training could not crop by ``gt_size``."""
+    gt_size, scale = opt.get("gt_size"), int(opt.get("scale", 1))
+    if opt.get("phase") != "train":
+        return
+    if not isinstance(gt_size, int) or gt_size < scale or gt_size % scale:
+        raise ValueError(f"gt_size: must be a multiple of scale {scale}, got {gt_size!r}")
 
 
 def find_partner(

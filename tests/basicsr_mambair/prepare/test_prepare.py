@@ -441,3 +441,68 @@ def test_check_of_training_wants_room_for_a_crop(
 def test_no_pictures(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match="no picture in this folder"):
         make_lr(tmp_path, 2)
+
+
+WITHOUT_BASICSR = """
+import sys
+from basicsr_mambair.__main__ import run
+
+sys.modules["basicsr"] = None  # neither found nor importable, as where it is not installed
+sys.argv = ["basicsr", "prepare", "check", "-opt", sys.argv[1]]
+run()
+"""
+
+
+def check_without_basicsr(option_file: str) -> tuple[int, str]:
+    run = subprocess.run(
+        [sys.executable, "-c", WITHOUT_BASICSR, option_file],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+    )
+    assert "Traceback" not in run.stdout, run.stdout
+    return run.returncode, run.stdout
+
+
+def test_check_works_without_basicsr(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_lr(pictures, 2, "LR", hr_output="HR")
+    make_lmdb("HR", "HR.lmdb")
+    pair = {"type": "PairedImageDataset", "dataroot_gt": "HR", "dataroot_lq": "LR",
+            "filename_tmpl": "{}x2"}  # fmt: skip
+    noisy = {**pair, "task": "denoising_color", "noise": 5, "dataroot_lq": "nowhere"}
+    made = {"type": "DegradedImageDataset", "dataroot_gt": "HR"}
+    contents = {"name": "run", "model_type": "MambaIRv2Model", "scale": 2,
+                "network_g": tiny_network()}  # fmt: skip
+
+    def check(**sections: object) -> tuple[int, str]:
+        Path("run.yml").write_text(yaml.safe_dump({**contents, "datasets": sections}))
+        return check_without_basicsr("run.yml")
+
+    code, output = check(test_1={**pair, "name": "pairs"}, test_2=noisy, test_3=made)
+    assert code == 0, output
+    assert "test_1 (pairs)\n  3 pictures, 3 usable" in output
+    assert output.count("3 pictures, 3 usable") == 3
+    (tmp_path / "LR" / "coffeex2.png").unlink()
+    code, output = check(
+        test_1=pair,
+        test_2={**noisy, "task": "denoising_colour"},
+        test_3={"type": "DegradedImageDataset"},
+        test_4={**pair, "dataroot_gt": "HR.lmdb", "io_backend": {"type": "lmdb"}},
+        train={**made, "gt_size": 63},
+    )
+    assert code == 1
+    for problem in (
+        "coffee.png: has no partner",
+        "task: there is no task 'denoising_colour'; did you mean 'denoising_color'?",
+        "dataroot_gt: must be a folder or a list of folders",
+        "HR.lmdb: data in an LMDB are read by BasicSR, which is not installed",
+        "gt_size: must be a multiple of scale 2, got 63",
+    ):
+        assert problem in output
+    code, output = check(test_1="HR")
+    assert code == 1
+    assert "run.yml: datasets.test_1: must be a section" in output
