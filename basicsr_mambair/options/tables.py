@@ -7,9 +7,8 @@ page's two markers.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from basicsr_mambair.options.fields import Field, fields_of
 from basicsr_mambair.options.schema import known_datasets, known_models
@@ -33,7 +32,7 @@ from basicsr_mambair.options.sections import (
 BEGIN = "<!-- tables: begin -->"
 END = "<!-- tables: end -->"
 
-_SECTIONS = (
+_SECTIONS: tuple[tuple[str, type], ...] = (
     ("The top of the file", TopOptions),
     ("`path`", PathOptions),
     ("`path`, for each network: `…_g`, `…_d`", NetworkPathOptions),
@@ -69,20 +68,18 @@ def _tables() -> Iterator[str]:
             own = _without(declaration, {*fields_of(base)})
             if own:
                 yield _table(f"{place}: {_listed(names)}", own)
-    for name, metric in _own_metrics():
-        yield _table(
-            f"`val.metrics`: `{name}`", _without(metric.OPTIONS, {*fields_of(MetricOptions)})
-        )
+    for name, declaration in _own_metrics():
+        yield _table(f"`val.metrics`: `{name}`", _without(declaration, {*fields_of(MetricOptions)}))
 
 
-def _own_metrics() -> Iterator[tuple[str, Callable[..., Any]]]:
+def _own_metrics() -> Iterator[tuple[str, type]]:
     import basicsr.metrics  # noqa: F401  (fills the registry)
     from basicsr.utils.registry import METRIC_REGISTRY
 
     for name, metric in sorted(METRIC_REGISTRY):
         declared = getattr(metric, "OPTIONS", None)
         if declared is not None and _without(declared, {*fields_of(MetricOptions)}):
-            yield name, metric
+            yield name, declared
 
 
 def _grouped(declarations: Mapping[str, type]) -> list[tuple[list[str], type]]:
