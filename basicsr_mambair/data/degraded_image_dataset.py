@@ -43,7 +43,10 @@ class DegradedOptions(CropOptions, DatasetOptions):
         None, doc="Patterns of file names, of which none may match."
     )
     degradation: dict[str, Any] | str | list[Any] | None = option(
-        None, doc="`{type: …}`, or a list of them, applied in order.", shown="bicubic by `scale`"
+        None,
+        doc="`{type: …}`, or a list of them, applied in order.",
+        shown="bicubic by `scale`",
+        check=lambda value: None if value else "is empty; null stands for bicubic",
     )
     gray: bool = option(False, doc="Read pictures as gray.")
     cache_in_memory: bool = option(False, doc="Keep decoded pictures.")
