@@ -58,7 +58,7 @@ class Parameter:
     default: Any
 
     def problem(self, value: Any) -> str | None:
-        """What is wrong with a value, or ``None``."""
+        """Describes the fault of a value; ``None`` if there is none."""
         if value == self.default and type(value) is type(self.default):
             return None
         return problem_with(self.kind, value, self.range) if is_checkable(self.kind) else None
@@ -111,7 +111,7 @@ def _range_of(name: str, kind: Any, default: Any) -> Range:
 
 
 def lookup(registry: Any, name: Any) -> Any | None:
-    """What a registry holds under a name, with or without BasicSR's suffix, or ``None``."""
+    """Looks up a name in a registry, with or without BasicSR's suffix; ``None`` if missing."""
     entries = dict(iter(registry)) if not isinstance(registry, dict) else registry
     found = entries.get(name) or entries.get(f"{name}_basicsr") if isinstance(name, str) else None
     return found

@@ -31,7 +31,7 @@ from mambair.signatures import nearest_name
 
 @dataclass
 class Context:
-    """What the checks of one file share.
+    """The state shared by the checks of one file.
 
     Attributes:
         options: the options, complete; whole numbers written as ``5e5`` become such.
@@ -67,7 +67,7 @@ class Context:
 
 
 def is_network(key: str) -> bool:
-    """Whether a key at the top names a network: ``network_g``, ``network_d``…"""
+    """Returns whether a top-level key names a network: ``network_g``, ``network_d``, …"""
     return key.startswith("network_") and len(key) > len("network_")
 
 
@@ -176,12 +176,12 @@ def _check_paths(context: Context, networks: Iterable[str]) -> None:
 
 
 def has_truth(declaration: object) -> bool:
-    """Whether a dataset gives true pictures to compare with."""
+    """Returns whether a dataset provides ground truth."""
     return bool(getattr(declaration, "has_truth", True))
 
 
 def phases(is_train: bool) -> tuple[str, str]:
-    """What the keys of ``datasets`` begin with."""
+    """Returns the prefixes that the keys of ``datasets`` may have."""
     return ("train", "val") if is_train else ("test", "val")
 
 

@@ -97,7 +97,7 @@ def _read(path: Path, descendants: tuple[Path, ...]) -> Composed:
         if base_path.resolve() in chain:
             raise OptionError(Problem(("extends",), f"{base} extends this file in turn", place))
         if not base_path.is_file():
-            text = f"{base}: there is no such option file"
+            text = f"{base}: the option file does not exist"
             raise OptionError(Problem(("extends",), text, place))
         composed.merge(_read(base_path, chain))
     composed.merge(Composed(options, marks))
@@ -251,7 +251,7 @@ def parse_value(text: str) -> Any:
 
 
 def describe_source(marks: Sources, path: Keys, file: str) -> str:
-    """Where a value comes from, or, for a missing key, the section that should hold it."""
+    """Returns the source of a value or, for a missing key, of the section that should hold it."""
     for length in range(len(path), 0, -1):
         found = marks.of(path[:length])
         if found:

@@ -58,7 +58,7 @@ class Problems:
             self._found.append(problem)
 
     def under(self, path: Path) -> bool:
-        """Whether something at or below a path is wrong."""
+        """Returns whether there is a problem at or below a path."""
         return any(problem.path[: len(path)] == path for problem in self._found)
 
     def __iter__(self) -> Iterator[Problem]:

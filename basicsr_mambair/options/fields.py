@@ -82,11 +82,11 @@ class Field:
     check: Check | None
 
     def is_required(self, is_train: bool) -> bool:
-        """Whether the key must be there."""
+        """True if the key is required."""
         return self.required is True or (self.required == "train" and is_train)
 
     def problem(self, value: Any) -> str | None:
-        """What is wrong with a value, or ``None``."""
+        """Describes the fault of a value; ``None`` if there is none."""
         problem = problem_with(self.kind, value, self.range)
         if problem is None and self.check is not None and value is not None:
             problem = self.check(value)

@@ -67,7 +67,7 @@ def load_options(
             if check_files:
                 find_pretrained(composed.options)
             _check(composed.options, is_train, only, check_files, fetch, problems)
-    except OptionError as error:  # of a part that knows no sources
+    except OptionError as error:  # raised by a part without access to the sources
         raise _with_sources(error.problems, composed, path) from error
     if problems:
         raise _with_sources(tuple(problems), composed, path)
@@ -90,7 +90,7 @@ def load_any_options(path: str | os.PathLike[str]) -> Options:
 
 
 def is_training_file(path: str | os.PathLike[str]) -> bool:
-    """Whether a file has a ``train`` section.
+    """Returns whether a file has a ``train`` section.
 
     Raises:
         OptionError: the file is missing or not valid YAML.
@@ -168,7 +168,7 @@ def _keep_only(options: Options, only: Sequence[str], problems: Problems) -> Non
     for name in wanted:
         if not any(name in each for each in names.values()):
             known = sorted({name for each in names.values() for name in each})
-            text = f"--only {name}: there is no dataset of this name{did_you_mean(name, known)}"
+            text = f"--only {name}: no dataset has this name{did_you_mean(name, known)}"
             problems.add("datasets", text)
     options["datasets"] = {
         key: each for key, each in datasets.items() if names[key] & set(wanted)
@@ -252,10 +252,10 @@ def _complete_dataset(options: Options, key: str, dataset: Options) -> None:
 
 
 def _wants_own_pairs(options: Options, dataset: Options) -> bool:
-    """Whether ``type: PairedImageDataset`` means the dataset of the published MambaIR files.
+    """Returns whether ``type: PairedImageDataset`` means that of the published MambaIR files.
 
     It does where the model is one of this package, or where a key or value is used that BasicSR's
-    own class of that name does not know. Every other file gets BasicSR's class.
+    own class of that name does not read. Every other file gets BasicSR's class.
     """
     from basicsr.utils.registry import MODEL_REGISTRY
 

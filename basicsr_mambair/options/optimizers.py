@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def optimizer_classes() -> dict[str, type[torch.optim.Optimizer]]:
     """The classes that BasicSR's loop can drive.
 
-    Not LBFGS and SparseAdam: one wants a closure, the other sparse gradients.
+    LBFGS and SparseAdam are excluded: one needs a closure, the other sparse gradients.
     """
     import torch
 

@@ -15,7 +15,7 @@ def find_pretrained(options: dict[str, Any]) -> None:
     which file is taken.
 
     Args:
-        options: those of a run; names that stand for nothing are left for the checks to refuse.
+        options: the options of a run; unknown names are left for the checks to refuse.
     """
     from mambair.checkpoint import CheckpointError
     from mambair.inference.weights import find_weights
@@ -33,5 +33,5 @@ def find_pretrained(options: dict[str, Any]) -> None:
             found = find_weights(Path(value).stem if Path(value).suffix else value)
         except (CheckpointError, OSError, RuntimeError, ValueError):  # the checks will name it
             continue
-        warnings.warn(f"path.{key}: there is no file {value}; {found} is taken", stacklevel=2)
+        warnings.warn(f"path.{key}: {value} does not exist; using {found}", stacklevel=2)
         section[key] = str(found)

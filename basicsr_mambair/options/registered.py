@@ -30,7 +30,7 @@ from basicsr_mambair.options.stock import STOCK_DATASETS, ModelOptions, options_
 from mambair.signatures import did_you_mean
 
 _MOST_PARAMETERS = 10**11  # 400 GB
-# What constructors raise for arguments that they do not take.
+# Exceptions that constructors raise for bad arguments.
 _REFUSALS = (ValueError, TypeError, AssertionError, KeyError, IndexError, ZeroDivisionError,
              NotImplementedError, AttributeError, RuntimeError, OverflowError)  # fmt: skip
 
@@ -358,7 +358,7 @@ def _check_datasets(context: Context) -> None:
         elif context.section("datasets", key) is not None:
             _check_dataset(context, key, phase)
     if context.is_train and "train" not in datasets:
-        problems.add("datasets", "there is no train section")
+        problems.add("datasets", "the section train is missing")
 
 
 def _check_dataset(context: Context, key: str, phase: str) -> None:

@@ -130,7 +130,7 @@ def schema_text() -> str:
 
 
 def known_models() -> dict[str, ModelOptions]:
-    """What BasicSR's models and this project's read, by name."""
+    """The options that each model of BasicSR and of this project reads, by name."""
     import basicsr.models  # noqa: F401  (fills the registry)
     from basicsr.utils.registry import MODEL_REGISTRY
 
@@ -157,7 +157,7 @@ def known_datasets() -> dict[str, type]:
 
 
 def _registered(registry: Any) -> dict[str, Any]:
-    """What a registry holds of BasicSR and this project, by the names in option files."""
+    """The entries of a registry from BasicSR and this project, by their names in option files."""
     return {
         name.removesuffix("_basicsr"): target
         for name, target in registry
@@ -313,7 +313,7 @@ def _datasets_share() -> dict[str, Schema]:
 def _datasets() -> dict[str, Schema | None]:
     shared = fields_of(DatasetOptions)
     datasets = known_datasets()
-    # Where pictures come in pairs, the project's own class answers to BasicSR's name as well.
+    # The project's own class of picture pairs can also be named as BasicSR's.
     paired = [datasets["PairedImageDataset"], datasets["MambaIRPairedDataset"]]
     sections = {name: _properties(fields_of(kind)) for name, kind in sorted(datasets.items())}
     sections["PairedImageDataset"] = _merged(paired)

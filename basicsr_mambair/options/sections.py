@@ -166,7 +166,7 @@ class MetricOptions:
     type: str = option(doc="Function: `calculate_psnr`, `calculate_ssim`…")
     crop_border: int = option(doc="Pixels left out at every edge.", ge=0, le=1024)
     better: Literal["higher", "lower"] = option(
-        "higher", doc="Which value is the best one, for the line that reports it."
+        "higher", doc="Whether the higher or the lower value is reported as the best."
     )
     test_y_channel: bool = option(False, doc="Measure the luma of YCbCr.")
     input_order: Literal["HWC"] = option("HWC", doc="Order of the axes; models hand over HWC.")
@@ -244,7 +244,7 @@ class CosineSchedule:
     eta_min: float = option(0, doc="Rate at the end of a cosine.", ge=0, le=100)
 
 
-# What BasicSR calls its schedulers, and the classes behind the names.
+# BasicSR's names of its schedulers, and the classes behind the names.
 SCHEDULERS = {
     "MultiStepLR": ("MultiStepRestartLR", MultiStepSchedule),
     "MultiStepRestartLR": ("MultiStepRestartLR", MultiStepSchedule),

@@ -21,7 +21,7 @@ class Sources:
         self._places: dict[Keys, str] = {}
 
     def of(self, path: Keys) -> str:
-        """Where a value came from; empty if that is not known."""
+        """The source of a value; empty if it is unknown."""
         return self._places.get(path, "")
 
     def set(self, path: Keys, place: str) -> None:
@@ -103,7 +103,7 @@ def read_file(path: Path) -> tuple[dict[str, Any], Sources]:
         OptionError: it is missing, is not valid YAML, or holds something else than sections.
     """
     if not path.is_file():
-        raise OptionError(Problem((), "there is no such option file", str(path)))
+        raise OptionError(Problem((), "the option file does not exist", str(path)))
     sources = Sources()
     try:
         loader = OptionLoader(path.read_text(encoding="utf-8"))

@@ -19,7 +19,7 @@ Pair = tuple[float, float]
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """What a model reads: the types of the top, of ``train`` and of ``val``.
+    """The options that a model reads: the types of the top level, of ``train`` and of ``val``.
 
     A model of one's own names one as its class attribute ``OPTIONS``.
 
@@ -59,7 +59,7 @@ class RealPairOptions(CropOptions, DatasetOptions):
     dataroot_gt: str = option(doc="Folder of true pictures.")
     dataroot_lq: str = option(doc="Folder of pictures to restore.")
     meta_info: str | None = option(None, doc="File that names the pairs, one a line.")
-    filename_tmpl: str = option("{}", doc="As of `PairedImageDataset`.")
+    filename_tmpl: str = option("{}", doc="Name of the LQ file made of that of the GT file.")
 
 
 @dataclass
@@ -325,7 +325,7 @@ STOCK_MODELS: dict[str, ModelOptions] = {
 
 
 def options_of_model(model: type) -> tuple[ModelOptions, bool]:
-    """What a model reads, and whether that is known of the very class or of one it extends."""
+    """Returns a model's options, and whether they are declared for the class itself or a base."""
     for cls in model.__mro__:
         declared = cls.__dict__.get("OPTIONS") or (
             STOCK_MODELS.get(cls.__name__) if cls.__module__.startswith("basicsr.") else None

@@ -112,7 +112,7 @@ def _check_weights(context: Context) -> None:
     for key, value in path.items():
         is_file = key == "resume_state" or str(key).startswith("pretrain_network")
         if is_file and isinstance(value, str) and not FilePath(value).expanduser().is_file():
-            context.problems.add(("path", key), f"there is no file {value}")
+            context.problems.add(("path", key), f"{value} does not exist")
 
 
 def _check_logging(context: Context) -> None:

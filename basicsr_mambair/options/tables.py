@@ -1,6 +1,6 @@
 """The tables of ``docs/options.md``, made from the types of the sections.
 
-``python -m basicsr_mambair.options.tables docs/options.md`` rewrites what stands between the
+``python -m basicsr_mambair.options.tables docs/options.md`` rewrites the text between the
 page's two markers.
 """
 

@@ -28,7 +28,7 @@ class Range:
     le: float | None = None
 
     def holds(self, number: float) -> bool:
-        """Whether a number is within the limits."""
+        """Returns whether a number is within the limits."""
         return (
             (self.gt is None or number > self.gt)
             and (self.ge is None or number >= self.ge)
@@ -103,7 +103,7 @@ def _is_list(kind: Any) -> bool:
 
 
 def is_checkable(kind: Any) -> bool:
-    """Whether a value can be compared with a type: false for ``Any`` and for classes of objects."""
+    """Returns whether a type can be checked: not ``Any``, nor a class of objects."""
     if kind is Any or isinstance(kind, (str, typing.TypeVar)):
         return False
     parts = [each for each in members(kind) if each is not type(None)]
@@ -111,7 +111,7 @@ def is_checkable(kind: Any) -> bool:
 
 
 def accept(kind: Any, value: Any, limits: Range = ANY) -> tuple[bool, Any]:
-    """Whether a value is of a type, and the value as the type has it (``5e5`` as 500000)."""
+    """Returns whether a value has a type, and the converted value (``5e5`` becomes 500000)."""
     for each in members(kind):
         fits, converted = _accept(each, value, limits)
         if fits:
@@ -169,7 +169,7 @@ def _accept_list(
 
 
 def problem_with(kind: Any, value: Any, limits: Range = ANY) -> str | None:
-    """What is wrong with a value, or ``None``."""
+    """Describes the fault of a value; ``None`` if there is none."""
     fits, _ = accept(kind, value, limits)
     if fits:
         return None

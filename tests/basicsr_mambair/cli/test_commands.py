@@ -183,7 +183,7 @@ def test_restore_refuses_before_any_work(
 
 def test_arguments_of_train() -> None:
     for arguments, message in (
-        (["train", "-opt", "no.yml"], "no.yml: there is no such option file"),
+        (["train", "-opt", "no.yml"], "no.yml: the option file does not exist"),
         (["train", "-opt", "no.yml", "x=1"], "to change an option: --force_yml x=1"),
         (["trian"], "No such command 'trian'"),
     ):

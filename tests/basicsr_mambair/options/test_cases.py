@@ -226,7 +226,7 @@ def test_validate() -> None:
     assert "good.yml: good" in bad.stdout
     assert f"bad.yml:{scale}: scale: must be a whole number" in bad.stderr
     assert f"bad.yml:{total}: train.total_itr: unknown key; did you mean" in bad.stderr
-    assert "none.yml: there is no such option file" in bad.stderr
+    assert "none.yml: the option file does not exist" in bad.stderr
     assert "Traceback" not in bad.stderr
     assert not Path("experiments").exists()
 

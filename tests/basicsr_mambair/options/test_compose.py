@@ -56,7 +56,7 @@ def test_references_keep_the_type_and_see_the_last_value(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (dict(run="extends: gone.yml\n"), "extends: gone.yml: there is no such option file"),
+        (dict(run="extends: gone.yml\n"), "extends: gone.yml: the option file does not exist"),
         (dict(run="extends: a.yml\n", a="b: [\n"), r"a.yml:2: not valid YAML"),
         (dict(run="extends: a.yml\n", a="extends: run.yml\n"), "a.yml:1: extends: run.yml extends"),
         (dict(run="extends: run.yml\n"), "extends this file in turn"),

@@ -109,7 +109,7 @@ def test_numbers_as_people_write_them(tmp_path: Path) -> None:
         (
             "datasets",
             {"val": {"type": "DegradedImageDataset", "dataroot_gt": "HR"}},
-            "datasets: there is no train section",
+            "datasets: the section train is missing",
         ),
         ("train.total_iter", "many", "train.total_iter: must be a whole number above 0"),
         ("train.total_itr", 5, None),
@@ -139,7 +139,7 @@ def test_numbers_as_people_write_them(tmp_path: Path) -> None:
             "val.metrics.psnr.test_y_chanel: unknown key; did you mean 'test_y_channel'",
         ),
         ("val.metrics", ["psnr"], "val.metrics: must be a section"),
-        ("path.pretrain_network_g", "no.pth", "path.pretrain_network_g: there is no file no.pth"),
+        ("path.pretrain_network_g", "no.pth", "path.pretrain_network_g: no.pth does not exist"),
         ("path.pretrain_netwrok_g", None, None),
         ("num_gpu", -1, "num_gpu: must be 'auto' or a whole number"),
         ("num_gpu", "two", "num_gpu: must be 'auto' or a whole number"),
@@ -200,7 +200,7 @@ def test_files_that_are_no_options(text: str, message: str, tmp_path: Path) -> N
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"nowhere\.yml: there is no such option file"):
+    with pytest.raises(OptionError, match=r"nowhere\.yml: the option file does not exist"):
         load_options(tmp_path / "nowhere.yml", is_train=True)
 
 
