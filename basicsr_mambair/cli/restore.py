@@ -56,7 +56,7 @@ class _Job:
 @click.option(
     "--task",
     type=click.Choice(["sr", "jpeg", "denoising"]),
-    help="Without --weights: enlarge, remove JPEG artefacts, or remove noise.  [default: sr]",
+    help="Without --weights: enlarge, remove JPEG artifacts, or remove noise.  [default: sr]",
 )
 @click.option("--scale", type=click.IntRange(1), help="Enlarge by this, 2, 3 or 4.  [default: 2]")
 @click.option(

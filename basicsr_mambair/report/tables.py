@@ -10,7 +10,7 @@ from basicsr_mambair.report.records import Measurement
 
 _TITLES = {
     "sr": "Super-resolution ×{}",
-    "jpeg": "JPEG artefacts, quality {}",
+    "jpeg": "JPEG artifacts, quality {}",
     "denoising_color": "Color denoising, σ = {}",
 }
 

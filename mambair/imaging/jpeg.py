@@ -1,4 +1,4 @@
-"""JPEG compression of pixels by OpenCV (libjpeg; colour at 4:2:0)."""
+"""JPEG compression of pixels by OpenCV (libjpeg; color at 4:2:0)."""
 
 from __future__ import annotations
 

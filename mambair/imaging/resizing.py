@@ -50,12 +50,12 @@ def _cubic_weights(length: int, out_length: int, scale: float) -> tuple[Pixels, 
     """Source indices and weights ``(out_length, taps)`` of one dimension."""
     stretch = min(scale, 1.0)
     support = _CUBIC_SUPPORT / stretch
-    # Centre of output pixel i in the coordinates of the input, both counted from 1.
-    centre = np.arange(1, out_length + 1) / scale + 0.5 * (1 - 1 / scale)
-    left = np.floor(centre - support / 2)
+    # Center of output pixel i in the coordinates of the input, both counted from 1.
+    center = np.arange(1, out_length + 1) / scale + 0.5 * (1 - 1 / scale)
+    left = np.floor(center - support / 2)
     taps = math.ceil(support) + 2
     positions = left[:, None] + np.arange(taps)
-    weights = cubic((centre[:, None] - positions) * stretch)
+    weights = cubic((center[:, None] - positions) * stretch)
     weights /= weights.sum(axis=1, keepdims=True)
     # Mirror with the edge pixel: 1 2 … n n … 2 1
     wrapped = np.mod(positions.astype(np.int64) - 1, 2 * length)

@@ -31,7 +31,7 @@ class Tiling(NamedTuple):
         mode: ``none``: whole; ``authors``: the published protocol; ``blend``: overlapping tiles
             with linear cross-fades.
         size: side of a blended tile, in pixels of the input.
-        overlap: least overlap of neighbouring tiles, in pixels of the input.
+        overlap: least overlap of neighboring tiles, in pixels of the input.
     """
 
     mode: Literal["none", "authors", "blend"]

@@ -1,4 +1,4 @@
-"""Routing: a class for every token, and the order that makes tokens of a class neighbours."""
+"""Routing: a class for every token, and the order that makes tokens of a class neighbors."""
 
 from __future__ import annotations
 

@@ -86,12 +86,12 @@ def gallery(tmp_path: Path) -> Path:
     """Pictures of every kind, one of them damaged."""
     folder = tmp_path / "gallery"
     folder.mkdir()
-    colour = photograph(height=20, width=30)
-    write_image(colour, folder / "colour.png")
-    write_image(colour[..., 0], folder / "gray.jpg")
-    write_image(colour.astype(np.uint16) * 257, folder / "deep.tif")
-    write_image(np.dstack([colour, colour[..., 0]]), folder / "alpha.webp")
-    write_image(colour, folder / "plain.bmp")
+    color = photograph(height=20, width=30)
+    write_image(color, folder / "color.png")
+    write_image(color[..., 0], folder / "gray.jpg")
+    write_image(color.astype(np.uint16) * 257, folder / "deep.tif")
+    write_image(np.dstack([color, color[..., 0]]), folder / "alpha.webp")
+    write_image(color, folder / "plain.bmp")
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
     (folder / "notes.txt").write_text("not a picture")
     return folder
@@ -105,8 +105,8 @@ def test_restore_end_to_end(gallery: Path, tmp_path: Path) -> None:
     assert "5 of 6 pictures restored to out" in run.stdout
     assert "left" in run.stderr, "no progress bar"
     restored = {path.name: read_image(path) for path in (tmp_path / "out").iterdir()}
-    assert restored.keys() == {"colour.png", "gray.jpg", "deep.tif", "alpha.webp", "plain.bmp"}
-    assert restored["colour.png"].shape == (40, 60, 3)
+    assert restored.keys() == {"color.png", "gray.jpg", "deep.tif", "alpha.webp", "plain.bmp"}
+    assert restored["color.png"].shape == (40, 60, 3)
     assert restored["gray.jpg"].shape == (40, 60)
     assert restored["deep.tif"].dtype == np.uint16
     assert restored["alpha.webp"].shape == (40, 60, 4)
@@ -123,7 +123,7 @@ def test_restore_files_globs_and_formats(
     )  # fmt: skip
     assert code == 1, output  # broken.png
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"colour_x2.png", "plain_x2.png"}
+    assert names == {"color_x2.png", "plain_x2.png"}
 
 
 def test_restore_skips_what_is_there(
@@ -247,7 +247,7 @@ def test_restore_enlarges_better_than_bicubic_without_any_weights_named(
     assert restored.shape == (120 // scale * scale, 160 // scale * scale, 3)
 
 
-def test_restore_removes_jpeg_artefacts_and_noise(picture: np.ndarray) -> None:
+def test_restore_removes_jpeg_artifacts_and_noise(picture: np.ndarray) -> None:
     gray = picture[..., 0]
     compressed = jpeg(gray[..., None], 10)[..., 0]
     noise = np.random.default_rng(0).normal(0, 25, picture.shape)

@@ -106,7 +106,7 @@ def test_lmdb(pairs: Path) -> None:
     assert noisy[0]["lq"].shape == (3, 96, 128)
 
 
-def test_jpeg_artefacts_are_read_as_gray(pairs: Path) -> None:
+def test_jpeg_artifacts_are_read_as_gray(pairs: Path) -> None:
     (pairs / "Q10").mkdir()
     for path in (pairs / "HR").iterdir():
         gray = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)

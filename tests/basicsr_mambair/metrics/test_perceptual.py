@@ -66,7 +66,7 @@ def test_grows_with_the_noise(metric: object, lpips: None, dists: None) -> None:
     )  # keeps no state (of random weights little is left but rounding)
 
 
-def test_colours_borders_and_order(lpips: None) -> None:
+def test_colors_borders_and_order(lpips: None) -> None:
     truth, image = photograph(), noisy(20)
     value = calculate_lpips(image, truth, crop_border=0)
     assert calculate_lpips(

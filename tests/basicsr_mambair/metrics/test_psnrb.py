@@ -60,7 +60,7 @@ def test_jpeg_is_told_from_other_errors(quality: int) -> None:
     assert noise_loss < 0.05
 
 
-def test_colour_luma_and_order() -> None:
+def test_color_luma_and_order() -> None:
     truth = photograph(height=64, width=80)
     compressed = jpeg(truth, 10)
     by_luma = calculate_psnrb(compressed, truth, 2, test_y_channel=True)

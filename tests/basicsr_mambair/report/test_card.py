@@ -46,7 +46,7 @@ def test_card(
         for baseline in (True, False)
         for metric in ("psnr", "ssim")
     ]
-    # Kernels differ between processors in the last bits, which move single grey levels.
+    # Kernels differ between processors in the last bits, which move single gray levels.
     for printed, value, tolerance in zip(
         card_figures(weights, pictures), measured, (0.01, 0.0002) * 2, strict=True
     ):

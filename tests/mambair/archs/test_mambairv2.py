@@ -103,7 +103,7 @@ def test_state_dict_holds_the_index_and_not_the_mean() -> None:
     assert build().to(torch.float16).mean.dtype == torch.float16
 
 
-def test_initialisation() -> None:
+def test_initialization() -> None:
     net = MambaIRv2(embed_dim=64, depths=[2], num_heads=[4], window_size=8, d_state=6)
     for module in net.modules():
         if isinstance(module, nn.Linear):

@@ -14,19 +14,19 @@ from mambair.imaging.reading import is_complete, read_image
 from mambair.imaging.writing import write_image
 from tests.conftest import photograph
 
-COLOUR = photograph(height=20, width=30)
-GRAY = COLOUR[..., 1]
-ALPHA = np.dstack([COLOUR, GRAY])
-DEEP = COLOUR.astype(np.uint16) * 257 + 3
+COLOR = photograph(height=20, width=30)
+GRAY = COLOR[..., 1]
+ALPHA = np.dstack([COLOR, GRAY])
+DEEP = COLOR.astype(np.uint16) * 257 + 3
 
 
 @pytest.mark.parametrize(
     ("name", "image"),
     [
-        ("a.png", COLOUR), ("a.png", GRAY), ("a.png", ALPHA), ("a.png", DEEP),
+        ("a.png", COLOR), ("a.png", GRAY), ("a.png", ALPHA), ("a.png", DEEP),
         ("a.png", DEEP[..., 0]), ("a.png", np.dstack([DEEP, DEEP[..., 0]])),
-        ("a.tif", COLOUR), ("a.tif", GRAY), ("a.tif", DEEP), ("a.tiff", ALPHA),
-        ("a.bmp", COLOUR), ("a.bmp", GRAY), ("A.PNG", COLOUR),
+        ("a.tif", COLOR), ("a.tif", GRAY), ("a.tif", DEEP), ("a.tiff", ALPHA),
+        ("a.bmp", COLOR), ("a.bmp", GRAY), ("A.PNG", COLOR),
     ],
 )  # fmt: skip
 def test_lossless_formats_keep_everything(name: str, image: np.ndarray, tmp_path: Path) -> None:
@@ -38,10 +38,10 @@ def test_lossless_formats_keep_everything(name: str, image: np.ndarray, tmp_path
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.jpeg", "a.webp"])
 def test_lossy_formats_lose_little(name: str, tmp_path: Path) -> None:
-    write_image(COLOUR, tmp_path / name)
+    write_image(COLOR, tmp_path / name)
     result = read_image(tmp_path / name)
-    assert result.shape == COLOUR.shape
-    assert np.abs(result.astype(int) - COLOUR).mean() < 8
+    assert result.shape == COLOR.shape
+    assert np.abs(result.astype(int) - COLOR).mean() < 8
     write_image(GRAY, tmp_path / f"gray{name}")
     if not name.endswith("webp"):  # WebP has no gray
         assert read_image(tmp_path / f"gray{name}").ndim == 2
@@ -49,19 +49,19 @@ def test_lossy_formats_lose_little(name: str, tmp_path: Path) -> None:
 
 def test_what_a_format_cannot_hold_is_converted(tmp_path: Path) -> None:
     write_image(DEEP, tmp_path / "a.bmp")
-    np.testing.assert_array_equal(read_image(tmp_path / "a.bmp"), COLOUR)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.bmp"), COLOR)
     write_image(ALPHA, tmp_path / "a.jpg")
-    assert read_image(tmp_path / "a.jpg").shape == COLOUR.shape
+    assert read_image(tmp_path / "a.jpg").shape == COLOR.shape
     write_image(ALPHA, tmp_path / "a.webp")
     assert read_image(tmp_path / "a.webp").shape == ALPHA.shape
 
 
 def test_photographs_are_turned_upright(tmp_path: Path) -> None:
-    picture = Image.fromarray(COLOUR[..., ::-1])
+    picture = Image.fromarray(COLOR[..., ::-1])
     exif = picture.getexif()
     exif[0x0112] = 6  # to be turned by 90° clockwise
     picture.save(tmp_path / "a.jpg", exif=exif, quality=95)
-    upright = cv2.rotate(COLOUR, cv2.ROTATE_90_CLOCKWISE)
+    upright = cv2.rotate(COLOR, cv2.ROTATE_90_CLOCKWISE)
     assert read_image(tmp_path / "a.jpg").shape == upright.shape
 
 
@@ -84,7 +84,7 @@ def test_truncated(name: str, tmp_path: Path) -> None:
 def test_missing_and_float(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match=r"no\.png: cannot be read"):
         read_image(tmp_path / "no.png")
-    cv2.imwrite(str(tmp_path / "f.tif"), COLOUR.astype(np.float32))
+    cv2.imwrite(str(tmp_path / "f.tif"), COLOR.astype(np.float32))
     with pytest.raises(PictureError, match=r"f\.tif: pixels are float32"):
         read_image(tmp_path / "f.tif")
 
@@ -121,10 +121,10 @@ def test_gray_with_alpha_where_a_format_has_none(tmp_path: Path) -> None:
 
 def test_what_stands_behind_the_end_does_not_matter(tmp_path: Path) -> None:
     for name in ("a.png", "a.jpg"):
-        write_image(COLOUR, tmp_path / name)
+        write_image(COLOR, tmp_path / name)
         with (tmp_path / name).open("ab") as file:
             file.write(b"a video that a phone appended" * 100)
-        assert read_image(tmp_path / name).shape == COLOUR.shape
+        assert read_image(tmp_path / name).shape == COLOR.shape
 
 
 def test_a_thumbnail_is_not_the_picture(tmp_path: Path) -> None:

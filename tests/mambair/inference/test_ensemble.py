@@ -14,7 +14,7 @@ def test_an_identity_stays_one() -> None:
 
 
 def test_the_result_turns_with_the_picture() -> None:
-    """A network that sees one neighbour becomes one that treats all directions alike."""
+    """A network that sees one neighbor becomes one that treats all directions alike."""
     weight = torch.rand(1, 1, 3, 3)
 
     def net(x: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Pictures of any depth and colour through networks of either colour."""
+"""Pictures of any depth and color through networks of either color."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mambair.inference.loading import load_network
 from mambair.inference.weights import find_weights
 from tests.conftest import photograph, tiny_network
 
-COLOUR = photograph(height=40, width=52)
+COLOR = photograph(height=40, width=52)
 
 
 class Repeat(nn.Module):
@@ -44,7 +44,7 @@ def repeated(image: np.ndarray, scale: int) -> np.ndarray:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("tiling", [Tiling("none"), Tiling("blend", 16, 4), Tiling("authors")])
 def test_pixels_arrive_as_they_are(dtype: type, tiling: Tiling) -> None:
-    image = COLOUR.astype(dtype) * (257 if dtype == np.uint16 else 1)
+    image = COLOR.astype(dtype) * (257 if dtype == np.uint16 else 1)
     result = Restorer(Repeat(3, 2), tiling=tiling)(image)
     assert result.dtype == dtype
     np.testing.assert_array_equal(result, repeated(image, 2))
@@ -52,22 +52,22 @@ def test_pixels_arrive_as_they_are(dtype: type, tiling: Tiling) -> None:
 
 @pytest.mark.parametrize("in_chans", [1, 3])
 def test_gray_stays_gray(in_chans: int) -> None:
-    gray = COLOUR[..., 0]
+    gray = COLOR[..., 0]
     np.testing.assert_array_equal(Restorer(Repeat(in_chans, 2))(gray), repeated(gray, 2))
 
 
-def test_a_gray_network_restores_luminance_and_keeps_colours() -> None:
-    result = Restorer(Repeat(1, 1))(COLOUR)
-    assert np.abs(result.astype(int) - COLOUR).max() <= 1
-    assert Restorer(Repeat(1, 2))(COLOUR).shape == (80, 104, 3)
+def test_a_gray_network_restores_luminance_and_keeps_colors() -> None:
+    result = Restorer(Repeat(1, 1))(COLOR)
+    assert np.abs(result.astype(int) - COLOR).max() <= 1
+    assert Restorer(Repeat(1, 2))(COLOR).shape == (80, 104, 3)
 
 
 @pytest.mark.parametrize("scale", [1, 2])
 def test_alpha_is_kept(scale: int) -> None:
-    alpha = np.zeros(COLOUR.shape[:2], np.uint8)
+    alpha = np.zeros(COLOR.shape[:2], np.uint8)
     alpha[10:30, 10:40] = 255
-    result = Restorer(Repeat(3, scale))(np.dstack([COLOUR, alpha]))
-    np.testing.assert_array_equal(result[..., :3], repeated(COLOUR, scale))
+    result = Restorer(Repeat(3, scale))(np.dstack([COLOR, alpha]))
+    np.testing.assert_array_equal(result[..., :3], repeated(COLOR, scale))
     assert (np.abs(result[..., 3].astype(int) - repeated(alpha, scale)) > 40).mean() < 0.1
 
 
@@ -127,7 +127,7 @@ def test_weights_of_another_network(tmp_path: Path) -> None:
 
 
 def test_gray_and_alpha_stay_so() -> None:
-    image = np.dstack([COLOUR[..., 0], COLOUR[..., 1]])
+    image = np.dstack([COLOR[..., 0], COLOR[..., 1]])
     result = Restorer(Repeat(3, 2))(image)
     assert result.shape == (80, 104, 2)
     np.testing.assert_array_equal(result[..., 0], repeated(image[..., 0], 2))
@@ -157,6 +157,6 @@ def test_an_interrupted_experiment_has_weights(tmp_path: Path) -> None:
 def test_pictures_too_small_to_measure(tmp_path: Path) -> None:
     from mambair.imaging.writing import write_image
 
-    write_image(COLOUR[:3, :4], tmp_path / "a.png")
+    write_image(COLOR[:3, :4], tmp_path / "a.png")
     with pytest.raises(PictureError, match=r"a\.png: too small"):
         restore_file(Restorer(Repeat(3, 2)), tmp_path / "a.png", tmp_path / "b.png", simulate=True)

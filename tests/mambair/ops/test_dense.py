@@ -22,9 +22,9 @@ def arguments(
     torch.manual_seed(0)
     times, norm, gelu, residual, second = parts
     layer = nn.Linear(channels, out, bias=gelu)
-    normalisation = nn.LayerNorm(channels)
-    nn.init.normal_(normalisation.weight)
-    nn.init.normal_(normalisation.bias)
+    normalization = nn.LayerNorm(channels)
+    nn.init.normal_(normalization.weight)
+    nn.init.normal_(normalization.bias)
     added = None
     if residual:
         added = Residual(torch.randn(*tokens, out))
@@ -32,7 +32,7 @@ def arguments(
             added = Residual(added.first, torch.randn(*tokens, out), torch.randn(out))
     options = dict(
         times=torch.randn(*tokens, channels) if times else None,
-        norm=normalisation if norm else None,
+        norm=normalization if norm else None,
         gelu=gelu,
         residual=added,
     )
