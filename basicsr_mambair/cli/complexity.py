@@ -34,9 +34,9 @@ def complexity(
 ) -> None:
     """Count parameters, multiply-accumulates and activation memory of networks.
 
-    Nothing is run: the largest network takes seconds on any machine. It must map one picture to one
-    picture. The column "as published" adds what the papers' counts hold beside
-    multiply-accumulates (docs/complexity.md).
+    No network is run: the largest takes seconds on any machine. Networks must map one picture to
+    one picture. The column "as published" adds what the papers' counts include
+    in addition to multiply-accumulates (docs/complexity.md).
 
     \b
     basicsr complexity -opt options/test/mambairv2_light_x2.yml

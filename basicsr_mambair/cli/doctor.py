@@ -14,7 +14,7 @@ _PACKAGES = (
 
 @click.command()
 def doctor() -> None:
-    """Show versions, the device, the scan backend, and what was repaired in BasicSR."""
+    """Show versions, the device, the scan backend, and the repairs of BasicSR."""
     for title, lines in (
         ("Versions", _versions),
         ("Device", _device),

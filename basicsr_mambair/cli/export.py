@@ -19,16 +19,18 @@ from basicsr_mambair.cli.import_option import import_modules, modules_option
     help="The file to write: NAME.safetensors, or NAME.pth in BasicSR's layout.",
 )
 @click.option(
-    "--raw", is_flag=True, help="The weights of the last iteration, not their average (EMA)."
+    "--raw",
+    is_flag=True,
+    help="Export the weights of the last iteration instead of their average (EMA).",
 )
 @modules_option
 def export(weights: str, output: Path, raw: bool, modules: tuple[str, ...]) -> None:
-    """Write the weights of a network alone, to pass on.
+    """Write only the weights of a network, to pass on.
 
-    WEIGHTS is what `restore -w` takes. Of a training's checkpoint the averaged weights (EMA) are
-    taken, unless --raw asks for the last ones: after a short training the average still holds some
-    of the first. The file holds the network's section of the option file too, so that whoever loads
-    it needs no option file.
+    The argument is the same as for `restore -w`. From a checkpoint of a training, the averaged
+    weights (EMA) are exported, or with --raw the last ones: after a short training the average
+    still contains some of the initial weights. The file also holds the network's section of the
+    option file, so that nobody needs the option file to load it.
 
     \b
     basicsr export tiny_x2 -o experiments/pretrained_models/tiny_x2.safetensors

@@ -10,7 +10,7 @@ from basicsr_mambair.cli.import_option import import_modules, modules_option
 @click.command()
 @modules_option
 def models(modules: tuple[str, ...]) -> None:
-    """List the models that `restore -w NAME` knows.
+    """List the models that `restore -w NAME` accepts.
 
     They are the weights that come with this package, the experiments under experiments/ of the
     current directory, and the files in experiments/pretrained_models/.

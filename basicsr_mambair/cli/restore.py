@@ -58,7 +58,9 @@ class _Job:
     type=click.Choice(["sr", "jpeg", "denoising"]),
     help="Without --weights: enlarge, remove JPEG artifacts, or remove noise.  [default: sr]",
 )
-@click.option("--scale", type=click.IntRange(1), help="Enlarge by this, 2, 3 or 4.  [default: 2]")
+@click.option(
+    "--scale", type=click.IntRange(1), help="Factor by which to enlarge: 2, 3 or 4.  [default: 2]"
+)
 @click.option(
     "--tile",
     default=str(DEFAULT_TILE),
@@ -76,8 +78,10 @@ class _Job:
     show_default=True,
     help="File format; 'auto' is that of the input.",
 )
-@click.option("--suffix", default="", metavar="TEXT", help="Added to the names of the results.")
-@click.option("--skip-existing", is_flag=True, help="Leave out pictures that are restored already.")
+@click.option(
+    "--suffix", default="", metavar="TEXT", help="Text to append to the names of the results."
+)
+@click.option("--skip-existing", is_flag=True, help="Skip pictures whose results exist already.")
 @click.option(
     "--self-ensemble",
     is_flag=True,
@@ -93,8 +97,8 @@ class _Job:
 @click.option(
     "--simulate",
     is_flag=True,
-    help="Take each INPUT for the truth: shrink it by the network's scale first, then restore it "
-    "and print the Y-PSNR of bicubic interpolation and of the result.",
+    help="Treat each INPUT as the ground truth: shrink it by the network's scale, restore it, and "
+    "print the Y-PSNR of bicubic interpolation and of the result.",
 )
 @click.option(
     "--compare",
@@ -121,8 +125,8 @@ def restore(
 ) -> None:
     """Restore pictures: files, folders or globs; png, jpg, webp, tif, bmp; 8 or 16 bits.
 
-    Gray stays gray and alpha is kept. A picture that cannot be read is reported and the others are
-    done; the exit status is then 1.
+    Gray pictures stay gray and alpha is kept. If a picture cannot be read, it is reported, the
+    others are restored, and the exit status is 1.
 
     \b
     basicsr restore holiday.jpg --scale 4
@@ -168,7 +172,7 @@ def restore(
 def _plan_jobs(
     inputs: tuple[str, ...], output: Path, file_format: str, suffix: str, compare: bool
 ) -> list[_Job]:
-    """Every input with the file it becomes; finds out before any work what cannot work."""
+    """Pairs every input with its result; reports impossible ones before any work begins."""
     jobs: list[_Job] = []
     for source in dict.fromkeys(path for item in inputs for path in _expand(item)):
         extension = source.suffix if file_format == "auto" else f".{file_format}"
@@ -184,7 +188,7 @@ def _plan_jobs(
 
 
 def _expand(item: str) -> list[Path]:
-    """Files that an argument stands for: itself, a folder's pictures, or the matches of a glob."""
+    """Expands an argument: a file, the pictures of a folder, or the matches of a glob."""
     if not item.startswith(PACKAGE_SCHEME) and not Path(item).expanduser().exists():
         matches = sorted(glob.glob(os.path.expanduser(item), recursive=True))
         paths = [Path(match) for match in matches if match.lower().endswith(EXTENSIONS)]
@@ -196,7 +200,7 @@ def _expand(item: str) -> list[Path]:
 
 
 def _restore_all(jobs: list[_Job], restorer: Restorer, simulate: bool, compare: bool) -> list[str]:
-    """Runs the jobs under a progress bar; returns what went wrong, a line a picture."""
+    """Runs the jobs under a progress bar; returns one line for each picture that failed."""
     from tqdm import tqdm
 
     from mambair.inference.file_to_file import restore_file

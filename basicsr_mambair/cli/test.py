@@ -14,7 +14,7 @@ from basicsr_mambair.training.arguments import as_run_arguments, run_arguments
     "--only",
     multiple=True,
     metavar="DATASET",
-    help="Measure this dataset of the file alone; may be repeated.  [default: all]",
+    help="Measure only this data set of the file; may be repeated.  [default: all]",
 )
 @run_arguments
 def test(only: tuple[str, ...], **arguments: Any) -> None:

@@ -16,8 +16,8 @@ def train(**arguments: Any) -> None:
     """Train the network of an option file.
 
     Writes to experiments/NAME/ under the current directory, or under path.experiments_root of the
-    option file. Ctrl-C finishes the iteration, saves a checkpoint and stops; --auto_resume goes on
-    from there.
+    option file. Ctrl-C finishes the iteration, saves a checkpoint and stops; --auto_resume
+    continues from there.
 
     \b
     basicsr train -opt options/train/quickstart.yml

@@ -14,11 +14,11 @@ import click
     "--files/--no-files",
     default=True,
     show_default=True,
-    help="Also check that folders, pictures, weights and packages that a file names are there.",
+    help="Also check that folders, pictures, weights and packages that a file names exist.",
 )
 @click.argument("more", nargs=-1, metavar="[FILE]...")
 def validate(paths: tuple[str, ...], files: bool, more: tuple[str, ...]) -> None:
-    """Check option files without running them; every problem is named with file, line and key.
+    """Check option files without running them; report every problem with file, line and key.
 
     Exit status 1 if anything is wrong; 0, and one line for each file, otherwise.
 

@@ -34,16 +34,19 @@ def run_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Choice(["none", "pytorch", "slurm"]),
             default="none",
             show_default=True,
-            help="How processes were started: by torchrun (pytorch), by Slurm, or just one.",
+            help="Launcher that started the processes: torchrun (pytorch), Slurm, or none for a "
+            "single process.",
         ),
         click.option(
             "--auto_resume",
             "--auto-resume",
             is_flag=True,
-            help="Go on from the last checkpoint of this experiment, if there is one.",
+            help="Continue from the last checkpoint of this experiment, if it has one.",
         ),
         click.option(
-            "--debug", is_flag=True, help="Name it debug_…, log and validate every few iterations."
+            "--debug",
+            is_flag=True,
+            help="Prefix the name with debug_, and log and validate every few iterations.",
         ),
         click.option(
             "--force_yml",
@@ -70,7 +73,7 @@ def as_run_arguments(
     local_rank: int,
     more: tuple[str, ...],
 ) -> RunArguments:
-    """What click parsed, as the run takes it."""
+    """Converts what click parsed to the arguments of a run."""
     if more and not force_yml:
         raise click.UsageError(
             f"unexpected argument {more[0]!r}; to change an option: --force_yml {more[0]}"

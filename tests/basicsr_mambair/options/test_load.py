@@ -256,9 +256,7 @@ def test_only_some_datasets_are_measured(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"gone: there is no (.|\n)*--only Set5"):
         load_options(path, is_train=False)
     assert [*load_options(path, is_train=False, only=["Set5"])["datasets"]] == ["test_1"]
-    with pytest.raises(
-        OptionError, match="--only Set55: no dataset .* did you mean 'Set5'"
-    ):
+    with pytest.raises(OptionError, match="--only Set55: no dataset .* did you mean 'Set5'"):
         load_options(path, is_train=False, only=["Set55"])
 
 
