@@ -23,7 +23,7 @@ _VERSION = "1.4.2"  # the last release, which the repairs are written for
 
 
 class ForkError(UserError, ImportError):
-    """What ``import basicsr`` finds is not BasicSR's release, and does not work; names its path."""
+    """``import basicsr`` found a fork that does not work; the message names its path."""
 
 
 def install() -> None:

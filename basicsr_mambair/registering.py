@@ -14,7 +14,7 @@ _FOLDERS = ("archs", "data", "losses", "metrics", "models")
 
 
 def import_all() -> None:
-    """Imports every module of the folders that stand for BasicSR's registries."""
+    """Imports every module of the folders that correspond to BasicSR's registries."""
     for folder in _FOLDERS:
         package = importlib.import_module(f"basicsr_mambair.{folder}")
         for module in pkgutil.iter_modules(package.__path__):

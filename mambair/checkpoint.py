@@ -45,8 +45,8 @@ _SECTION_KEYS = (SECTION_KEY, "network_g")  # the second: files of version 0.1.0
 _WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel and of torch.compile
 _SHOWN = 4  # keys listed in an error before it says "and n more"
 
-# Types that training scripts keep beside the weights. Making one of them executes no code of the
-# file; everything else that is not a tensor, a number or a container is refused.
+# Types that training scripts store together with the weights. Creating one of them executes no
+# code of the file; everything else that is not a tensor, a number or a container is refused.
 _HARMLESS: list[Any] = [
     argparse.Namespace,
     defaultdict,
@@ -321,7 +321,7 @@ def load_into(
 
 
 def _differences(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:
-    """What tells a network's state dict from weights, a line a kind."""
+    """Lists the differences between a network's state dict and weights, one line for each kind."""
     missing = [name for name in own if name not in weights]
     unexpected = [name for name in weights if name not in own]
     shapes = [

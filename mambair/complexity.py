@@ -2,7 +2,7 @@
 
 The network is built on torch's ``meta`` device, where operators only work out shapes, so a count
 of the largest network takes seconds and no memory. PyTorch's ``FlopCounterMode`` counts matrix
-products and convolutions; formulas for what it does not know stand here.
+products and convolutions; formulas for other operators are given here.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ _NORM_OPERATIONS = 5  # of LayerNorm for every value, as fvcore counts them
 
 @dataclass(frozen=True)
 class Complexity:
-    """What a network costs.
+    """The cost of a network.
 
     Attributes:
         parameters: trainable numbers.
-        input_size: height and width that were asked for.
+        input_size: height and width of the input.
         macs: multiply–accumulates by kind: ``linear``, ``convolution``, ``attention`` (both
-            products) and ``scan``; of the padded picture, since that is what is computed.
-        published_extra: what the published figures count beside them: ``LayerNorm``, and the
-            product with one-hot classes that is a look-up here.
-        inference_bytes: largest sum of tensors that are alive at once in ``eval()``, beside the
-            weights.
-        training_bytes: tensors that the backward pass needs, beside the weights.
+            products) and ``scan``; counted for the padded picture, which is what is computed.
+        published_extra: operations that the published figures count in addition:
+            ``LayerNorm``, and the product with one-hot classes that is a look-up here.
+        inference_bytes: largest sum of tensors that are alive at once in ``eval()``,
+            without the weights.
+        training_bytes: bytes of the tensors that the backward pass needs, without the weights.
     """
 
     parameters: int

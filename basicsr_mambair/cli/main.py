@@ -72,7 +72,7 @@ class _LazyGroup(click.Group):
 
 
 def _was_interrupted(error: BaseException | None) -> bool:
-    """Whether Ctrl-C is behind an error; modules that are being imported wrap it in their own."""
+    """Returns whether Ctrl-C caused an error; modules being imported wrap it in their own."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
             return True

@@ -62,7 +62,7 @@ class PairedOptions(CropOptions, DatasetOptions):
     dataroot_lq: str | list[str] | None = option(
         None, doc="Folders of pictures to restore, as many; not for denoising."
     )
-    meta_info_file: str | None = option(None, doc="File that names the pictures, one a line.")
+    meta_info_file: str | None = option(None, doc="File that names the pictures, one on each line.")
     filename_tmpl: str = option(
         "{}", doc="Name of a picture to restore after that of the true one: `{}x2`."
     )

@@ -1,4 +1,4 @@
-"""What the datasets have in common: crops, flips, color, and the tensors of a sample."""
+"""Common parts of the datasets: crops, flips, color, and the tensors of a sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the bytes of a picture come from: BasicSR's storage backends."""
+"""Reads the bytes of a picture through BasicSR's storage backends."""
 
 from __future__ import annotations
 

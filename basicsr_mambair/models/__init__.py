@@ -28,7 +28,7 @@ _MODELS = frozenset(__all__) - {"is_own_model"}
 
 
 def is_own_model(name: object) -> bool:
-    """Whether a ``model_type`` is a model of this package."""
+    """Returns whether a ``model_type`` is a model of this package."""
     return name in _MODELS
 
 

@@ -36,7 +36,7 @@ class RestorationTrain(TrainOptions):
 
     @staticmethod
     def check_together(train: Mapping[str, Any], options: Mapping[str, Any]) -> Wrong:
-        """What no single value shows."""
+        """Reports problems that no single value shows."""
         parts = train.get("gradient_accumulation", 1)
         datasets = options.get("datasets")
         section = datasets.get("train") if isinstance(datasets, dict) else None
@@ -78,7 +78,7 @@ class RestorationVal(ValOptions):
 
     @staticmethod
     def check_together(val: Mapping[str, Any], options: Mapping[str, Any]) -> Wrong:
-        """What no single value shows."""
+        """Reports problems that no single value shows."""
         try:
             parse_tile(val.get("tile", RestorationVal.tile), val.get("tile_overlap"))
         except (TileError, TypeError) as error:

@@ -175,7 +175,7 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
             self.model_ema(decay=self.ema_decay)
 
     def extra_training_state(self) -> dict[str, Any]:
-        """What a checkpoint of the training state holds beside BasicSR's entries."""
+        """Entries of the training state in addition to BasicSR's."""
         return {"scaler": self.scaler.state_dict()} if self.scaler.is_enabled() else {}
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
@@ -228,7 +228,7 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
 
     @cached_property
     def _sizes(self) -> tuple[int, int]:
-        """Of what the sides of the network's input must be multiples, and at least how long."""
+        """The number that the sides of the input must be multiples of, and their minimum."""
         try:
             contract = contract_of(self.get_bare_model(self.net_g))
         except ContractError:  # it has its own way with pictures; it gets them as they are

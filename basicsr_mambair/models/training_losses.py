@@ -90,7 +90,7 @@ class TrainingLosses(nn.Module):
         return computed
 
     def total(self, computed: Mapping[str, Tensor]) -> Tensor:
-        """What training minimizes: their sum."""
+        """The sum, which training minimizes."""
         return torch.stack(list(computed.values())).sum()
 
 
@@ -108,7 +108,7 @@ def _values(result: Any) -> tuple[Tensor | None, ...]:
 
 
 def _takes_target(loss: nn.Module) -> bool:
-    """Whether ``forward`` has a place for the ground truth after that for the output."""
+    """Returns whether ``forward`` has a place for the ground truth after that for the output."""
     parameters = list(inspect.signature(loss.forward).parameters.values())
     if any(each.kind is inspect.Parameter.VAR_POSITIONAL for each in parameters):
         return True

@@ -64,7 +64,7 @@ class Composed:
 
 
 def read_composed(path: Path) -> Composed:
-    """The options of a file and of those it extends; references are left as they are.
+    """The options of a file and of those it extends; references are not resolved.
 
     Raises:
         OptionError: a file is missing, is not valid YAML, or extends itself; names the file.
@@ -209,7 +209,7 @@ def apply_overrides(composed: Composed, entries: Iterable[str], top_keys: Iterab
     Args:
         composed: changed in place.
         entries: the entries.
-        top_keys: keys that may be new at the top, beside ``network_…``.
+        top_keys: keys that may be new at the top level, in addition to ``network_…``.
 
     Raises:
         OptionError: entries that are not of this form or name an unknown key at the top.
@@ -240,7 +240,7 @@ def apply_overrides(composed: Composed, entries: Iterable[str], top_keys: Iterab
 
 def parse_value(text: str) -> Any:
     """A value on the command line: YAML, or text where that is not valid YAML."""
-    if text.lower() == "none":  # BasicSR's spelling beside YAML's
+    if text.lower() == "none":  # BasicSR's spelling in addition to YAML's
         return None
     if text.startswith("{}"):  # a template of file names, not an empty section
         return text

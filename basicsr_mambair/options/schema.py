@@ -90,7 +90,7 @@ def option_schema() -> Schema:
     top |= {name: _documented(schema, top[name]) for name, schema in sections.items()}
     top["model_type"] = _suggesting(models, top["model_type"])
     top["extends"] = {
-        "description": "Option files to begin with, beside this one.",
+        "description": "Option files to begin with, relative to this one.",
         "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}, _NULL],
     }
     return {

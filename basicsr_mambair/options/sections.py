@@ -56,7 +56,7 @@ class TopOptions:
         False, doc="Let distributed training cope with parameters that a step does not use."
     )
     published: dict[str, Any] | None = option(
-        None, doc="Row of the papers that `basicsr report` sets beside the measurement."
+        None, doc="Row of the papers that `basicsr report` compares the measurement with."
     )
 
 
@@ -71,10 +71,10 @@ class PublishedOptions:
 
 @dataclass
 class PathOptions:
-    """`path`, beside the keys of each network (:class:`NetworkPathOptions`)."""
+    """`path`, without the keys of each network (:class:`NetworkPathOptions`)."""
 
     resume_state: str | None = option(
-        None, doc="Training state (`.state`) to go on from.", filled=True
+        None, doc="Training state (`.state`) to continue from.", filled=True
     )
     ignore_resume_networks: list[str] | str | None = option(
         None, doc="Networks whose weights resuming leaves as `pretrain_network_…` says."
@@ -102,7 +102,7 @@ class WandbOptions:
     """`logger.wandb`: logging to Weights & Biases."""
 
     project: str | None = option(None, doc="Project; null: no wandb.")
-    resume_id: str | None = option(None, doc="Id of the wandb run to go on with.")
+    resume_id: str | None = option(None, doc="Id of the wandb run to continue.")
 
 
 @dataclass

@@ -46,7 +46,7 @@ class PairOptions(CropOptions, DatasetOptions):
 
     dataroot_gt: str = option(doc="Folder of true pictures.")
     dataroot_lq: str = option(doc="Folder of pictures to restore.")
-    meta_info_file: str | None = option(None, doc="File that names the pictures, one a line.")
+    meta_info_file: str | None = option(None, doc="File that names the pictures, one on each line.")
     filename_tmpl: str = option(
         "{}", doc="Name of a picture to restore after that of the true one: `{}x2`."
     )
@@ -58,7 +58,7 @@ class RealPairOptions(CropOptions, DatasetOptions):
 
     dataroot_gt: str = option(doc="Folder of true pictures.")
     dataroot_lq: str = option(doc="Folder of pictures to restore.")
-    meta_info: str | None = option(None, doc="File that names the pairs, one a line.")
+    meta_info: str | None = option(None, doc="File that names the pairs, one on each line.")
     filename_tmpl: str = option("{}", doc="Name of the LQ file made of that of the GT file.")
 
 
@@ -69,7 +69,9 @@ class SingleOptions(DatasetOptions):
     has_truth: ClassVar[bool] = False
 
     dataroot_lq: str = option(doc="Folder of pictures to restore.")
-    meta_info_file: str = option(required=False, doc="File that names the pictures, one a line.")
+    meta_info_file: str = option(
+        required=False, doc="File that names the pictures, one on each line."
+    )
     color: Literal["y"] | None = option(None, doc="y: the luma of YCbCr alone.")
     mean: list[float] | None = option(None, doc="Subtracted, one number a channel.")
     std: list[float] | None = option(None, doc="Divisor, one number a channel.", gt=0)
@@ -108,10 +110,10 @@ def _kernels(second: str = "") -> dict[str, Any]:
 
 @dataclass
 class RealOptions(DatasetOptions):
-    """Keys of `RealESRGANDataset`, beside those of its two blurs."""
+    """Keys of `RealESRGANDataset`, without those of its two blurs."""
 
     dataroot_gt: str = option(doc="Folder of true pictures, or LMDB.")
-    meta_info: str = option(doc="File that names the pictures, one a line.")
+    meta_info: str = option(doc="File that names the pictures, one on each line.")
     use_hflip: bool = option(True, doc="Flip crops left–right at random.", filled=True)
     use_rot: bool = option(True, doc="Flip up–down and transpose at random.", filled=True)
     gt_size: int = option(required=False, doc="Ignored here; the model reads `gt_size` at the top.")
@@ -133,7 +135,7 @@ class VideoTrainOptions(CropOptions, DatasetOptions):
     dataroot_gt: str = option(doc="Folder of true clips.")
     dataroot_lq: str = option(doc="Folder of clips to restore.")
     dataroot_flow: str | None = option(None, doc="Folder of optical flow.")
-    meta_info_file: str = option(doc="File that names the clips, one a line.")
+    meta_info_file: str = option(doc="File that names the clips, one on each line.")
     num_frame: int = option(doc="Frames of a sample.", ge=1, le=10**4)
     interval_list: list[int] = option([1], doc="Steps between frames to draw from.", ge=1)
     random_reverse: bool = option(False, doc="Reverse clips at random.")
@@ -148,7 +150,7 @@ class VimeoOptions(CropOptions, DatasetOptions):
 
     dataroot_gt: str = option(doc="Folder of true clips.")
     dataroot_lq: str = option(doc="Folder of clips to restore.")
-    meta_info_file: str = option(doc="File that names the clips, one a line.")
+    meta_info_file: str = option(doc="File that names the clips, one on each line.")
     num_frame: int = option(doc="Frames of a sample.", ge=1, le=7)
     random_reverse: bool = option(False, doc="Reverse clips at random.")
     flip_sequence: bool = option(False, doc="Append the clip in reverse.")
@@ -160,7 +162,7 @@ class VideoTestOptions(DatasetOptions):
 
     dataroot_gt: str = option(doc="Folder of true clips.")
     dataroot_lq: str = option(doc="Folder of clips to restore.")
-    meta_info_file: str | None = option(None, doc="File that names the clips, one a line.")
+    meta_info_file: str | None = option(None, doc="File that names the clips, one on each line.")
     num_frame: int = option(required=False, doc="Frames of a sample.", ge=1, le=10**4)
     cache_data: bool = option(False, doc="Keep decoded frames.", filled=True)
     padding: Literal["replicate", "reflection", "reflection_circle", "circle"] = option(

@@ -1,4 +1,4 @@
-"""What BasicSR 1.4.2 needs to run on today's torch, torchvision, numpy and OpenCV.
+"""Repairs that BasicSR 1.4.2 needs to run on today's torch, torchvision, numpy and OpenCV.
 
 An installed BasicSR is never written to: repairs replace attributes of its loaded modules. Every
 repair is one function under :func:`~.repair.repair`, which names the fault and the public thread

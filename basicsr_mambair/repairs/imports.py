@@ -14,7 +14,7 @@ from basicsr_mambair.repairs.repair import repair
     thread="BasicSR#533, BasicSR#663",
 )
 def functional_tensor() -> bool:
-    """Offers the one function that BasicSR wants under the module name of old."""
+    """Offers the one function that BasicSR needs under the former module name."""
     name = "torchvision.transforms.functional_tensor"
     if importlib.util.find_spec(name) is not None:
         return False

@@ -107,5 +107,5 @@ def replace(holder: Any, name: str, new: Any) -> None:
 
 
 def source_has(function: Any, text: str) -> bool:
-    """Whether the source of a function of BasicSR still holds the faulty text."""
+    """Returns whether the source of a function of BasicSR still holds the faulty text."""
     return text in inspect.getsource(function)

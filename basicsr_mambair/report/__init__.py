@@ -1,4 +1,4 @@
-"""Measurements of option files, and tables, pages and plots of them beside published figures."""
+"""Measures option files, and reports the figures beside published ones."""
 
 from basicsr_mambair.report.evaluation import Plan, measure, plan
 from basicsr_mambair.report.records import (

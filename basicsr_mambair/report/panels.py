@@ -29,7 +29,7 @@ _CHOSEN = 2  # crops for each measurement if the user chooses none
 
 @dataclass(frozen=True)
 class Crop:
-    """The same part of the versions of a picture.
+    """The same region in every version of a picture.
 
     Attributes:
         title: names the network, the data set and the picture.

@@ -1,4 +1,4 @@
-"""Published figures (``published.csv``, one a line) and their sources (``sources.csv``).
+"""Published figures (``published.csv``) and their sources (``sources.csv``).
 
 They are transcribed from the tables of the MambaIR and MambaIRv2 papers. Where both print a figure,
 the newer paper's is kept, except for MambaIR on color noise, where its own paper and its weights

@@ -1,4 +1,4 @@
-"""What a run writes and reads: networks, training states, and where to go on."""
+"""Reads and writes the files of a run: networks, training states, the state to resume from."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def save_network(
 
 
 def save_training_state(model: Any, epoch: int, current_iter: int) -> None:
-    """Writes optimizers, schedulers and what else a model wants back, completely or not at all.
+    """Writes optimizers, schedulers and further state of a model, completely or not at all.
 
     Raises:
         CheckpointError: the file could not be written.
@@ -78,7 +78,7 @@ def load_network(
 
 
 def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
-    """The training state to go on from, on the CPU; ``None``: begin anew.
+    """Loads the training state to resume from to the CPU; ``None``: begin anew.
 
     Raises:
         CheckpointError: it cannot be read.

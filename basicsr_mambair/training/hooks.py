@@ -50,7 +50,7 @@ def option_loading() -> bool:
     thread="mmdetection#8732; basicsr/utils/options.py, copy_opt_file",
 )
 def option_copies() -> bool:
-    """Writes the whole options of a run beside it, as UTF-8."""
+    """Writes the complete options of a run to its folder, as UTF-8."""
     from basicsr.utils import options
     from basicsr.utils.dist_util import master_only
 

@@ -11,7 +11,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class TrainingInterrupted(Exception):  # noqa: N818  (it is what the user asked for)
-    """A signal ended the training after a checkpoint; the message says how to go on."""
+    """A signal ended the training after a checkpoint; the message says how to continue."""
 
 
 class Interrupts:

@@ -31,7 +31,7 @@ _DISTINCT = ("after_attention", "after_ffn1", "hidden1", "inner", "ordered", "pr
 
 
 def takes(x: Tensor) -> bool:
-    """Whether the kernels were built and take such a tensor: float32, on a CPU."""
+    """Returns whether the kernels were built and take such a tensor: float32, on a CPU."""
     if not native.AVAILABLE or x.device.type != "cpu" or x.dtype != torch.float32:
         return False
     return not torch.is_autocast_enabled("cpu")

@@ -114,7 +114,7 @@ class AttentiveSSM(nn.Module):
         return (hard - soft.detach() + soft) @ dictionary, routes
 
     def draw(self, routing: Routing, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """What makes the routing of tokens ``(B, L, C)`` random.
+        """Draws the randomness of the routing of tokens ``(B, L, C)``.
 
         Returns:
             Keys of the counter's noise, int32 ``(B,)``, or the noise itself ``(B, L, T)``; ``None``

@@ -97,7 +97,7 @@ _LAYERS = (
 
 
 def kernel_parameters(block: Any, x: Tensor) -> list[Tensor] | None:
-    """What the kernel takes for an ``AttentiveBlock`` and its input; ``None``: layers must run."""
+    """The kernel's tensors for an ``AttentiveBlock`` and its input; ``None``: layers must run."""
     if not attentive_block.takes(x) or not _scans_in_cpp(block.assm.selectiveScan, x):
         return None
     if has_hooks(block) or not all(map(_is_ours, block._modules.values())):
@@ -118,7 +118,7 @@ def kernel_parameters(block: Any, x: Tensor) -> list[Tensor] | None:
 
 
 def _scans_in_cpp(scan: SelectiveSSM, x: Tensor) -> bool:
-    """Whether the scan of this block would run in C++, which is what the kernel has inside."""
+    """Returns whether the scan of this block would run in C++, as it does inside the kernel."""
     backend = scan.backend
     if backend == "auto":
         compiling = torch.compiler.is_compiling()

@@ -1,4 +1,4 @@
-"""What a network says about itself, or, if it says nothing, what a trial tells."""
+"""The contract of a network: stated by its class, or found by a trial run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ContractError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class Contract:
-    """What restoring a picture needs to know of a network.
+    """The facts about a network that restoring a picture depends on.
 
     Attributes:
         in_chans: channels of input and output, 3 (RGB) or 1 (gray).
@@ -94,7 +94,7 @@ def _channels(net: nn.Module) -> Iterator[int]:
 
 
 def _scale(net: nn.Module, channels: int, height: int, width: int) -> int:
-    """By which a network enlarges a picture of this size; an error if it does not."""
+    """The factor by which a network enlarges a picture of this size; raises if there is none."""
     first = next(net.parameters(), None)
     device = "meta" if first is None else first.device
     with torch.no_grad():

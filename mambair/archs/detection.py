@@ -1,4 +1,4 @@
-"""What a state dict tells about the frame that MambaIR and MambaIRv2 share."""
+"""Detects the frame that MambaIR and MambaIRv2 share from a state dict."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def detect_frame(state: Mapping[str, Tensor], blocks: str) -> dict[str, Any]:
-    """What :class:`RestorationNet` takes, and the depths of the stages."""
+    """The arguments of :class:`RestorationNet`, and the depths of the stages."""
     embed_dim, in_chans = state["conv_first.weight"].shape[:2]
     upsampler, upscale = _reconstruction(state, in_chans)
     stages = range(_count(state, "layers.{}."))

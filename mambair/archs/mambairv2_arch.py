@@ -258,6 +258,6 @@ def _check_arguments(
         )
     for heads in num_heads:
         if embed_dim % heads:
-            raise ValueError(f"embed_dim {embed_dim} is no multiple of num_heads {heads}")
+            raise ValueError(f"embed_dim {embed_dim} is not a multiple of num_heads {heads}")
     if convffn_kernel_size % 2 == 0:
         raise ValueError(f"convffn_kernel_size must be odd, got {convffn_kernel_size}")

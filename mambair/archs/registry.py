@@ -33,7 +33,7 @@ _ENTRY_POINTS = "mambair.archs"
 
 
 class UnknownArchError(UserError, ValueError):
-    """There is no network of that name."""
+    """No network has that name."""
 
 
 class DetectionError(UserError, ValueError):

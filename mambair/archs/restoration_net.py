@@ -160,7 +160,7 @@ class RestorationNet(nn.Module):
         return x[..., : height * self.upscale, : width * self.upscale]
 
     def _stage_arguments(self, x: Tensor) -> tuple[Any, ...]:
-        """What every block takes beside features like ``x``, for one forward pass."""
+        """Further arguments of every block for a forward pass on features like ``x``."""
         return ()
 
     def _embed(self, x: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ _REACH = 2  # bicubic enlargement looks at most two pixels to each side
 
 
 class LightNetwork(Protocol):
-    """What a :class:`~mambair.archs.restoration_net.RestorationNet` has around its body."""
+    """The layers around the body of a :class:`~mambair.archs.restoration_net.RestorationNet`."""
 
     in_chans: int
     upscale: int

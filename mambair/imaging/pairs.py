@@ -16,7 +16,7 @@ _SHAPE = re.compile(r" \(\d+, *\d+, *\d+\).*$")
 
 
 class Task(NamedTuple):
-    """What the pairs of a task are."""
+    """The kind of pairs that a task uses."""
 
     gray: bool
     adds_noise: bool  # LQ is made from GT
@@ -31,7 +31,7 @@ TASKS = {
 
 
 def adds_noise(opt: Mapping[str, Any]) -> bool:
-    """Whether the task of a dataset section makes LQ from GT, so that no LQ is read."""
+    """Returns whether the task of a dataset section makes LQ from GT, so that no LQ is read."""
     task = TASKS.get(opt.get("task", "SR"))
     return task is not None and task.adds_noise
 

@@ -1,4 +1,4 @@
-"""What a picture is in memory, and the conversions between its depths and colors."""
+"""Pixels in memory, and conversions between their depths and colors."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Height and width as it will be decoded (upright), from the header alone.
 
     Raises:
-        PictureError: it is no picture.
+        PictureError: it is not a picture.
     """
     try:
         with Image.open(path) as picture:
@@ -131,7 +131,7 @@ def is_complete(content: bytes | memoryview | NDArray[np.uint8]) -> bool:
 
 
 def _start_of_scan(content: bytes) -> int:
-    """Where a JPEG's pixels begin; headers may hold a thumbnail with an end marker of its own."""
+    """Position of a JPEG's pixels; headers may hold a thumbnail with its own end marker."""
     at = 2
     while at + 4 <= len(content) and content[at] == 0xFF and content[at + 1] != 0xDA:
         at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")

@@ -16,7 +16,7 @@ class TargetError(PictureError):
 def target_of(
     source: Path, folder: str | os.PathLike[str], suffix: str = "", extension: str | None = None
 ) -> Path:
-    """Where the result of a picture is written.
+    """Returns the path of the result of a picture.
 
     Args:
         source: the picture.
@@ -34,7 +34,7 @@ def target_of(
 
 
 def comparison_path(target: Path) -> Path:
-    """Where the comparison of a result is written, beside it."""
+    """Returns the path of the comparison that belongs to a result."""
     return target_of(target, target.parent, "_compare", ".png")
 
 

@@ -1,4 +1,4 @@
-"""Where to run a network."""
+"""Choice of the device that a network runs on."""
 
 from __future__ import annotations
 

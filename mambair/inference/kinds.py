@@ -47,7 +47,7 @@ def check_tensor(pictures: Tensor) -> None:
 
 
 def refusal(picture: object) -> PictureError:
-    """The error about something that is no picture at all."""
+    """Returns the error for an object that is not a picture."""
     return PictureError(f"a {type(picture).__name__} was given; {_TAKEN}")
 
 

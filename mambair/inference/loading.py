@@ -59,7 +59,7 @@ def load_network(
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """What a weights file holds.
+    """The contents of a weights file.
 
     Attributes:
         section: the ``network_g`` section that builds the network.

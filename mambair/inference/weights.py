@@ -17,7 +17,7 @@ _PRETRAINED = "pretrained_models"
 
 
 def find_weights(name: str | os.PathLike[str], root: str | os.PathLike[str] = ".") -> Path:
-    """The weights file that a path or a name stands for.
+    """Finds the weights file for a path or a name.
 
     A name is looked for, under ``root``, as the experiment ``experiments/NAME/`` (its
     ``net_g_latest.pth``, or of an interrupted one the highest iteration), then as

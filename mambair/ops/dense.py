@@ -19,7 +19,7 @@ _SHARES = 16  # of the tokens, which the C++ backward pass sums one by one
 
 
 class Residual(NamedTuple):
-    """What is added to a result: ``first``, and ``second · scale`` if there is a second.
+    """The terms added to a result: ``first``, and ``second · scale`` if ``second`` is given.
 
     Attributes:
         first: the shape of the result.
@@ -104,7 +104,7 @@ def _native_can_run(
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether somebody wants to see what passes through a module, or has replaced its forward."""
+    """Returns whether a module has hooks, or a forward of its own."""
     return bool(
         module._forward_hooks
         or module._forward_pre_hooks
@@ -115,7 +115,7 @@ def has_hooks(module: nn.Module) -> bool:
 
 
 class _Inputs(NamedTuple):
-    """What :func:`native_dense` takes."""
+    """The arguments of :func:`native_dense`."""
 
     x: Tensor
     weight: Tensor

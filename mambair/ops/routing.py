@@ -12,7 +12,7 @@ from mambair.ops.gumbel import gumbel_noise
 
 
 class Routes(NamedTuple):
-    """Where tokens go.
+    """The order of tokens.
 
     Attributes:
         chosen: class of every token, int64 ``(B, L)``.

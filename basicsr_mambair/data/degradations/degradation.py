@@ -1,4 +1,4 @@
-"""What every degradation is."""
+"""The interface of degradations."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def library() -> ctypes.CDLL | None:
 
 
 def missing_reason() -> str | None:
-    """Why there is no library; ``None`` if there is one."""
+    """The reason why the library is missing; ``None`` if it is loaded."""
     return _load()[1]
 
 
@@ -104,7 +104,7 @@ def empty(*shape: int) -> Tensor:
 
 
 def run(kernel: str, arguments: Arguments) -> None:
-    """Runs a kernel on as many threads as torch uses; other Python threads go on meanwhile."""
+    """Runs a kernel on as many threads as torch uses; other Python threads continue meanwhile."""
     function = getattr(required_library(), kernel)
     if function.argtypes is None:
         function.argtypes = [ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p]

@@ -71,7 +71,7 @@ class BlockSizes:
     def of(self, name: str) -> tuple[int, ...]:
         """Shape of a tensor that a field of ``BlockArguments`` points to.
 
-        ``"indices"`` stands for ``chosen``, ``order`` and ``inverse`` together.
+        ``"indices"`` means ``chosen``, ``order`` and ``inverse`` together.
         """
         if name in (
             "after_attention", "after_ffn1", "after_scan",
@@ -107,7 +107,7 @@ def _whole(count: int, unit: int) -> int:
 
 
 def misfit(x: Tensor, parameters: Sequence[Tensor], heads: int, window: int) -> str | None:
-    """What keeps the kernels from taking these tensors; ``None``: nothing.
+    """Returns the reason why the kernels cannot take these tensors; ``None`` if they can.
 
     Args:
         x, parameters, heads, window: of :class:`BlockSizes`.

@@ -38,7 +38,7 @@ def read_list(name: str, folder: Path = _FOLDER) -> Iterator[tuple[str, ...]]:
 
 
 class Arguments(ctypes.Structure):
-    """What a kernel takes; its fields are those of a list."""
+    """The arguments of a kernel; the fields come from its list."""
 
     declared: list[tuple[str, str]]  # C++ type and name of every field
     sizes: tuple[str, ...]  # names of the fields that follow from shapes
@@ -91,7 +91,7 @@ FFN_PARAMETERS = parameters("ffn_parameters")
 
 
 def expected_layout() -> list[str]:
-    """What the library says of itself (``mambair_layout``) if it was built from these lists."""
+    """The layout that a library built from these lists reports (``mambair_layout``)."""
     lines = [line for kind in STRUCTURES for line in kind.layout()]
     for name, sides in (*BLOCK_PARAMETERS.items(), *FFN_PARAMETERS.items()):
         lines.append(f"parameter {name} ({', '.join(sides)})")

@@ -52,7 +52,7 @@ def available_backends(device: str = "cpu") -> dict[str, str | None]:
     """Says of every backend why it cannot run on ``device``.
 
     Returns:
-        Backend name to reason; ``None`` stands for "can run". In the order of preference of
+        Maps backend names to reasons; ``None`` means "can run". In the order of preference of
         ``"auto"``, which takes the first that can run and is not ``"reference"``.
     """
     request = ScanRequest(device)
@@ -60,7 +60,7 @@ def available_backends(device: str = "cpu") -> dict[str, str | None]:
 
 
 def backend_names() -> list[str]:
-    """What ``backend`` may be, besides ``"auto"``."""
+    """The values of ``backend`` in addition to ``"auto"``."""
     return list(BACKENDS)
 
 
@@ -70,7 +70,7 @@ def select_automatic(
     d_state: int = 1,
     in_operator: bool = False,
 ) -> str:
-    """Name of the backend that ``"auto"`` stands for.
+    """Returns the name of the backend that ``"auto"`` means.
 
     Args:
         device: device type.

@@ -1,4 +1,4 @@
-"""What a backend of the selective scan is, how one is registered, and how one is chosen."""
+"""Backends of the selective scan: their interface, registration and selection."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class ScanInputs(NamedTuple):
 
     @property
     def request(self) -> ScanRequest:
-        """What these inputs ask of a backend."""
+        """The requirements of these inputs on a backend."""
         return ScanRequest(self.u.device.type, self.compute_dtype, self.A.shape[1])
 
     @property
@@ -78,7 +78,7 @@ class ScanInputs(NamedTuple):
 
 
 class ScanRequest(NamedTuple):
-    """What a backend has to be able to do.
+    """The requirements on a backend.
 
     Attributes:
         device: device type, "cpu", "cuda", ….
@@ -108,12 +108,12 @@ class ScanBackend(ABC):
     in_operator: ClassVar[bool] = True
 
     def automatic_on(self, device: str) -> bool:
-        """Whether "auto" may choose it on a device type."""
+        """Returns whether "auto" may choose it on a device type."""
         return True
 
     @abstractmethod
     def unavailable_reason(self, request: ScanRequest) -> str | None:
-        """Why this backend cannot run; ``None``: it can."""
+        """Returns the reason why this backend cannot run; ``None`` if it can."""
 
     def saved_shape(self, inputs: ScanInputs) -> tuple[int, ...]:
         """Shape of what :meth:`forward` saves for the backward pass."""
@@ -171,7 +171,7 @@ def select_backend(
     """The backend of that name, or for ``"auto"`` the first that can run.
 
     Raises:
-        ValueError: there is no backend of that name.
+        ValueError: no backend has that name.
         BackendUnavailableError: it cannot run here; says why.
     """
     if name == "auto":

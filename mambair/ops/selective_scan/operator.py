@@ -46,7 +46,7 @@ def select(backend: str, request: ScanRequest, in_operator: bool) -> ScanBackend
     schema=f"({_INPUTS}, str backend, bool keep) -> (Tensor, Tensor)",
 )
 def scan(*arguments: Any) -> tuple[Tensor, Tensor]:
-    """Output ``(B, L, D)`` and, with ``keep``, what the backward pass of the backend wants."""
+    """Output ``(B, L, D)`` and, with ``keep``, what the backward pass of the backend needs."""
     *tensors, backend, keep = arguments
     inputs = ScanInputs(*tensors)
     # The computation has the dtypes it names, whatever the caller's autocast says.

@@ -111,7 +111,7 @@ def summarize_chunks(
     T: tl.constexpr,
     BUNDLE: tl.constexpr,
 ) -> None:
-    """What a chunk adds to the state that runs through it.
+    """The contribution of a chunk to the state that runs through it.
 
     Forward: ``source`` is u and ``matrix`` B, and the state runs to the right; backward: dy and C,
     and the adjoint state runs to the left. Writes ``states (B, chunks, N, D)`` and the sums of

@@ -162,7 +162,7 @@ def test_numbers_as_people_write_them(tmp_path: Path) -> None:
         ("scale", 4, "network_g.upscale: the network enlarges by 2, but scale is 4"),
         ("name", 12, "name: must be text, got 12"),
         ("network_gg", {}, "network_gg: unknown key; did you mean 'network_g'"),
-        ("network_g.embed_dim", 27, "network_g: embed_dim 27 is no multiple of num_heads 2"),
+        ("network_g.embed_dim", 27, "network_g: embed_dim 27 is not a multiple of num_heads 2"),
         ("network_g.scan_backend", "trition", "network_g: scan_backend must be one of"),
         ("train.pixle_opt", {"type": "L1Loss"}, None),
         ("train.percptual_opt", {"type": "PerceptualLoss"}, None),

@@ -235,7 +235,7 @@ def test_unknown_arguments_are_errors(cls: type[nn.Module]) -> None:
     ("change", "message"),
     [
         (dict(depths=[1]), "one entry a stage"),
-        (dict(embed_dim=27), "no multiple of num_heads"),
+        (dict(embed_dim=27), "not a multiple of num_heads"),
         (dict(upsampler="pixelshufle"), "upsampler must be one of"),
         (dict(type="MambaIRv2", upsampler="pixelshuffle", upscale=6), "power of 2, or 3"),
         (dict(type="MambaIRv2", upsampler="nearest+conv"), "upscale must be 4"),

@@ -1,1 +1,1 @@
-"""The backends, one a file: every module of this folder is imported, and registers its own."""
+"""The backends, one in each file: every module of this folder is imported and registers one."""

@@ -41,7 +41,7 @@ class MambaSsmBackend(ScanBackend):
 
 @lru_cache
 def _import_error() -> str | None:
-    """Why mamba-ssm's scan cannot be used; ``None``: it can."""
+    """The reason why mamba-ssm's scan cannot be used; ``None`` if it can."""
     try:
         importlib.import_module(_INTERFACE).selective_scan_fn  # noqa: B018
     except Exception as error:  # a build for another torch fails in many ways

@@ -1,7 +1,7 @@
 """Backend ``cpp``: the C++ scan for CPUs, forward and backward.
 
 The channels of a bundle (16) ride in the lanes of a vector, with their states in registers. A task
-is a segment of the tokens of a bundle, which goes on where the one before stopped, so the result
+is a segment of the tokens of a bundle, which continues where the one before stopped, so the result
 does not depend on the number of threads. The forward pass keeps the state before every chunk
 of tokens, and the backward pass recomputes a chunk from it.
 """
@@ -128,7 +128,7 @@ class _Call:
         return rearrange(lanes[:, : self.width], "g width ... -> (g width) ...")
 
     def _groups(self, x: Tensor) -> Tensor:
-        """Those of bundles ``(B, bundles, L, N)`` to their sums ``(B, L, G, N)``."""
+        """Sums the gradients of bundles ``(B, bundles, L, N)`` to ``(B, L, G, N)``."""
         return reduce(x, "b (g bundles) l n -> b l g n", "sum", g=self.groups)
 
 

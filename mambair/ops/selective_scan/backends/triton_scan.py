@@ -115,7 +115,7 @@ class TritonBackend(ScanBackend):
 
 @lru_cache
 def _missing_reason(device: str) -> str | None:
-    """Why Triton cannot compile for this device, or on this machine; asked once a process."""
+    """The reason why Triton cannot compile here; determined once per process."""
     if importlib.util.find_spec("triton") is None:
         return "the package triton is not installed"
     if device == "cuda" and torch.version.hip is None and torch.cuda.is_available():
@@ -135,7 +135,7 @@ def _missing_reason(device: str) -> str | None:
 
 
 def interpreted() -> bool:
-    """Whether Triton's interpreter stands in for a GPU (``TRITON_INTERPRET=1``)."""
+    """Returns whether Triton's interpreter replaces a GPU (``TRITON_INTERPRET=1``)."""
     return os.environ.get("TRITON_INTERPRET", "") == "1"
 
 
