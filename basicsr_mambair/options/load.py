@@ -245,10 +245,11 @@ def _complete_dataset(options: Options, key: str, dataset: Options) -> None:
     if declared is not None:
         _fill(dataset, declared)
     if key == "train":
-        defaults = {"dataset_enlarge_ratio": 1, "num_worker_per_gpu": 2}
-        known = {"use_hflip": True, "use_rot": True}
-        for name, value in (defaults | known).items():
-            dataset.setdefault(name, value)
+        dataset.setdefault("dataset_enlarge_ratio", 1)
+        dataset.setdefault("num_worker_per_gpu", 2)
+        for name in ("use_hflip", "use_rot"):
+            if declared is None or name in fields_of(declared):
+                dataset.setdefault(name, True)
 
 
 def _wants_own_pairs(options: Options, dataset: Options) -> bool:

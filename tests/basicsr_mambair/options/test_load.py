@@ -294,3 +294,16 @@ def test_every_problem_is_named_with_the_file_it_came_from(tmp_path: Path) -> No
     assert any(line.startswith(f"{path}:2: scale: ") for line in lines)
     assert any(re.match(rf"{tmp_path}/base.yml:\d+: train.ema_decay: ", line) for line in lines)
     assert any("--force_yml train.warmup_iter=soon: train.warmup_iter: " in line for line in lines)
+
+
+def test_defaults_are_filled_in_only_where_a_dataset_reads_them(tmp_path: Path) -> None:
+    """A key that the user did not write is never reported as unknown."""
+    contents = options()
+    contents["datasets"]["train"] = {
+        "type": "FFHQDataset", "dataroot_gt": "HR", "batch_size_per_gpu": 2,
+        "mean": [0.5] * 3, "std": [0.5] * 3,
+    }  # fmt: skip
+    path = write(tmp_path, contents)
+    completed = load_options(path, is_train=True, check_files=False)["datasets"]["train"]
+    assert completed["use_hflip"] is True
+    assert "use_rot" not in completed
