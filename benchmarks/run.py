@@ -4,7 +4,8 @@
 
 Run it with nothing else on the machine. Every figure is a median with its spread. The functions
 that are compared take turns, so that a slow spell of the machine affects all of them. Figures of
-different runs are never compared. Writes benchmarks.md, benchmarks.json and benchmarks.svg. CPUs only.
+different runs are never compared. Writes benchmarks.md, benchmarks.json and benchmarks.svg. CPUs
+only.
 """
 
 from __future__ import annotations
