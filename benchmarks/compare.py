@@ -58,7 +58,7 @@ def spread(seconds: list[float]) -> str:
 
 
 class Worker:
-    """A process of one installation that runs a case whenever it is asked to."""
+    """A process of one installation, which runs a case on request."""
 
     def __init__(self, python: str, case: int) -> None:
         command = [python, __file__, "-", "-", "--case", str(case)]
@@ -93,7 +93,7 @@ def serve(case: int) -> None:
 
 
 def build(case: int) -> Callable[[], Any]:
-    """What a case runs."""
+    """Returns the function that a case runs."""
     import torch
 
     try:

@@ -1,4 +1,4 @@
-"""What benchmarks are made of: measuring in turns, tables, bars, and the files they end in."""
+"""Parts of the benchmarks: measuring in turns, tables, targets, and the files that are written."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ Written by one run of
 
     OMP_WAIT_POLICY=PASSIVE python benchmarks/run.py --out docs
 
-which needs `pip install -e '.[dev]'`. What is compared takes turns within the run, after a turn to
-warm up; medians with the least and the largest time. CPUs only: no figure of a GPU has been taken.
-All figures are in [benchmarks.json](benchmarks.json).
+which needs `pip install -e '.[dev]'`. The functions that are compared take turns within
+the run, after one turn to warm up; figures are medians with the smallest and the largest time.
+Only CPUs were measured, not GPUs. All figures are in [benchmarks.json](benchmarks.json).
 """
 
-Times = dict[str, tuple[float, float, float]]  # name to median, least and largest, in seconds
+Times = dict[str, tuple[float, float, float]]  # name to median, smallest, largest; in seconds
 
 
 class Report:
-    """Collects tables, ratios and their bars, and writes them."""
+    """Collects tables, and ratios with their targets, and writes them."""
 
     def __init__(self) -> None:
         self.tables: dict[str, Times] = {}
@@ -44,9 +44,9 @@ class Report:
         self.text.append(text)
 
     def table(self, title: str, times: Times) -> None:
-        """Times, and the ratio of each to the last row."""
+        """Adds a table of times, and of the ratio of each to the last row."""
         self.tables[title] = times
-        self.say(f"\n### {title}\n\n| | median | least – largest | × the last row |")
+        self.say(f"\n### {title}\n\n| | median | smallest – largest | × the last row |")
         self.say("| --- | --- | --- | --- |")
         last = list(times.values())[-1][0]
         for name, (median, least, largest) in times.items():
@@ -54,7 +54,7 @@ class Report:
             self.say(f"| {name} | {median * 1e3:.1f} ms | {spread} | {median / last:.2f} |")
 
     def bar(self, figure: str, value: float, at_least: float = 0.0, at_most: float = 0.0) -> None:
-        """A ratio, and what it should be."""
+        """Adds a ratio and its target."""
         met = value >= at_least if at_least else value <= at_most
         wanted = f"≥ {at_least:g}" if at_least else f"≤ {at_most:g}"
         self.bars.append({"figure": figure, "value": value, "bar": wanted, "met": met})
@@ -63,7 +63,7 @@ class Report:
         self.curves.setdefault(chart, {}).setdefault(curve, {})[x] = seconds
 
     def summary(self) -> str:
-        lines = ["| figure | measured | bar | met |", "| --- | --- | --- | --- |"]
+        lines = ["| figure | measured | target | met |", "| --- | --- | --- | --- |"]
         for bar in self.bars:
             met = "yes" if bar["met"] else "no"
             lines.append(f"| {bar['figure']} | {bar['value']:.3g} | {bar['bar']} | {met} |")
@@ -87,7 +87,7 @@ class Report:
 
 
 def plot(curves: dict[str, dict[str, dict[int, float]]], path: Path) -> None:
-    """Time by size, one chart for every group of curves."""
+    """Plots time by size, one chart for every group of curves."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -107,7 +107,7 @@ def plot(curves: dict[str, dict[str, dict[int, float]]], path: Path) -> None:
 
 
 def measure(functions: dict[str, Callable[[], Any]], repeats: int) -> Times:
-    """Median, least and largest time of functions that take turns, after one to warm up."""
+    """Median, smallest and largest time of functions that take turns, after one turn to warm up."""
     times: dict[str, list[float]] = {name: [] for name in functions}
     for turn in range(repeats + 1):
         for name, function in functions.items():
@@ -119,7 +119,7 @@ def measure(functions: dict[str, Callable[[], Any]], repeats: int) -> Times:
 
 
 def describe_machine() -> list[str]:
-    """What the figures belong to."""
+    """Describes the machine and the software that the figures belong to."""
     names = [x for x in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in x]
     return [
         f"{datetime.date.today():%d %B %Y}; {names[0].partition(':')[2].strip()}, "

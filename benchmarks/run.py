@@ -2,9 +2,10 @@
 
     OMP_WAIT_POLICY=PASSIVE python benchmarks/run.py [--quick] [--out docs]
 
-Run it with nothing else on the machine. Every figure is a median with its spread; what is compared
-takes turns, so that a slow spell of the machine falls on all. Nothing is compared with figures of
-another run. Writes benchmarks.md, benchmarks.json and benchmarks.svg. CPUs only.
+Run it with nothing else on the machine. Every figure is a median with its spread. The functions
+that are compared take turns, so that a slow spell of the machine affects all of them. Figures of
+different runs are never compared. Writes benchmarks.md, benchmarks.json and benchmarks.svg. CPUs
+only.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ GEMM_SIDE = 2048
 
 @contextmanager
 def without_kernels() -> Iterator[None]:
-    """Runs everything on PyTorch's operators, as where the package was built without a compiler."""
+    """Runs everything on PyTorch's operators, as if it had been built without a compiler."""
     with (
         mock.patch.object(native, "AVAILABLE", False),
         mock.patch.dict(operator.BACKENDS, clear=True, torch=operator.BACKENDS["torch"]),
@@ -55,7 +56,7 @@ def without_kernels() -> Iterator[None]:
 
 
 def product() -> Callable[[], Any]:
-    """The matrix product whose rate makes the floor."""
+    """Returns the matrix product whose rate determines the floor."""
     a, b = torch.randn(2, GEMM_SIDE, GEMM_SIDE)
     return lambda: a @ b
 
@@ -82,7 +83,7 @@ def scan_inputs(batch: int, channels: int, d_state: int, length: int) -> list[to
 
 
 def scans(report: Report, quick: bool) -> None:
-    """The scan by every backend, forward and forward + backward, over lengths."""
+    """Measures every backend of the scan, forward and forward + backward, by length."""
     lengths = [512, 2048] if quick else [4096, 16384, 65536, 262144]
     names = ["torch", "cpp"] if native.AVAILABLE else ["torch"]
     for backward in (False, True):
@@ -112,7 +113,7 @@ def scans(report: Report, quick: bool) -> None:
 
 
 def attention(report: Report, quick: bool) -> None:
-    """Window attention of one layer of the light network."""
+    """Measures the window attention of one layer of the light network."""
     torch.manual_seed(0)
     side = 64 if quick else 128
     qkv, table = torch.randn(1, side, side, 144), torch.randn(31**2, 4)
@@ -139,7 +140,7 @@ def attention(report: Report, quick: bool) -> None:
 
 
 def light_network(report: Report, quick: bool) -> None:
-    """The light network beside its floor, PyTorch's operators, SwinIR-light and the reference."""
+    """Compares the light network with its floor, other implementations and SwinIR-light."""
     from spandrel.architectures.SwinIR import SwinIR
 
     side = 64 if quick else 128
@@ -178,7 +179,7 @@ def light_network(report: Report, quick: bool) -> None:
 
 
 def base_network(report: Report, quick: bool) -> None:
-    """The base network beside its floor, PyTorch's operators and the reference."""
+    """Compares the base network with its floor, PyTorch's operators and the reference."""
     side = 32 if quick else 64
     net = MambaIRv2(**BASE).eval()
     reference = MambaIRv2(**BASE, scan_backend="reference").eval()
@@ -210,17 +211,17 @@ def base_network(report: Report, quick: bool) -> None:
 def floor(
     report: Report, net: torch.nn.Module, x: torch.Tensor, rate: float, seconds: float
 ) -> float:
-    """Says how far a time is from that of the products alone, and returns the ratio."""
+    """Reports the time of the products alone, and returns the ratio of a time to it."""
     macs = count_macs(net, x)
     report.say(
         f"\nIts {macs / 1e9:.2f} GMACs of products and convolutions would take "
-        f"{macs / rate * 1e3:.0f} ms at the {2 * rate / 1e9:.0f} GFLOP/s measured in between."
+        f"{macs / rate * 1e3:.0f} ms at the {2 * rate / 1e9:.0f} GFLOP/s measured alongside."
     )
     return seconds / (macs / rate)
 
 
 def scaling(report: Report, quick: bool) -> None:
-    """Time by pixels, and peak memory."""
+    """Measures time by pixels, and peak memory."""
     sides = [32, 64] if quick else [64, 128, 256]
     net = MambaIRv2Light(**LIGHT).eval()
     inputs = {side: torch.rand(1, 3, side, side) for side in sides}
@@ -238,7 +239,7 @@ def scaling(report: Report, quick: bool) -> None:
 
 
 def training(report: Report, quick: bool) -> None:
-    """A training step beside the eval of its batch, with and without checkpointing."""
+    """Compares a training step, with and without checkpointing, with the eval of its batch."""
     side = 32 if quick else 64
     x = torch.rand(4, 3, side, side)
     nets = {name: training_network(checkpoint) for name, checkpoint in CHECKPOINTING.items()}
@@ -285,7 +286,7 @@ def peak_memory(case: str, side: int) -> int:
 
 
 def print_peak(case: str, side: int) -> None:
-    """The other side of :func:`peak_memory`, by the kernel's high-water mark (Linux)."""
+    """Prints the figure for :func:`peak_memory`: the kernel's high-water mark (Linux)."""
     keep_freed_memory()
     net = (
         MambaIRv2Light(**LIGHT).eval() if case == "eval" else training_network(CHECKPOINTING[case])
@@ -299,7 +300,7 @@ def print_peak(case: str, side: int) -> None:
         else:
             training_step(net, x)
 
-    run(x[:1, :, :16, :16])  # threads and workspaces are not the network's
+    run(x[:1, :, :16, :16])  # threads and workspaces do not count
     before = status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # forget the mark
     run(x)
@@ -323,8 +324,12 @@ SECTIONS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="smaller sizes, to see that it runs")
-    parser.add_argument("--only", choices=SECTIONS, action="append", help="only these sections")
+    parser.add_argument(
+        "--quick", action="store_true", help="use smaller sizes, to check that everything runs"
+    )
+    parser.add_argument(
+        "--only", choices=SECTIONS, action="append", help="run only this section; may be repeated"
+    )
     parser.add_argument("--out", type=Path, help="folder for benchmarks.md, .json and .svg")
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     parser.add_argument("--side", type=int, help=argparse.SUPPRESS)

@@ -1,4 +1,4 @@
-"""How long commands take before they do anything, beside what cannot be saved.
+"""Measures how long commands take to start, compared with the imports that they cannot avoid.
 
 Prints two figures, each the median and the spread of several runs in alternation:
 
@@ -29,7 +29,7 @@ noise = np.random.default_rng(0).integers(0, 256, ({SIDE}, {SIDE}, 3), np.uint8)
 Image.fromarray(noise).save(sys.argv[1])
 """
 
-# The first call is the one that restore makes; what it prepares belongs to the network.
+# The first call, because restore makes only one; its preparations count as the network's time.
 NETWORK_TIME = f"""
 import time
 import torch
@@ -59,7 +59,7 @@ def network_seconds() -> float:
 
 
 def show(name: str, values: list[float], unit: str) -> None:
-    """One line: the median, and the least and greatest value."""
+    """Prints one line: the median, and the smallest and largest value."""
     middle = statistics.median(values)
     print(f"{name:<52} {middle:6.2f} {unit}  ({min(values):.2f} to {max(values):.2f})")
 
@@ -74,7 +74,7 @@ def main() -> None:
         picture = str(Path(folder) / "small.png")
         subprocess.run([python, "-c", WRITE_PICTURE, picture], check=True)
         restore = [*command, "restore", picture, "-o", "out"]
-        timed(*restore, cwd=folder)  # files come into the system's cache
+        timed(*restore, cwd=folder)  # brings files into the system's cache
         click, helps, torch, restores, network = [], [], [], [], []
         for _ in range(runs):
             click.append(timed(python, "-c", "import click"))

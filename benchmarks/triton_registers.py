@@ -2,7 +2,7 @@
 
     python benchmarks/triton_registers.py [sm_80 sm_90 ...]
 
-For every kernel and dtype: registers a thread and bytes spilled to memory, as NVIDIA's assembler
+For every kernel and dtype: registers per thread and bytes spilled to memory, as NVIDIA's assembler
 (which comes with Triton) counts them.
 """
 
@@ -34,7 +34,7 @@ FLOATS = {
 
 
 def compile_kernel(name: str, dtype: str, capability: int) -> tuple[int, int]:
-    """Registers a thread and spilled bytes of one kernel, every option on."""
+    """Registers per thread and spilled bytes of one kernel, with every option on."""
     kernel = getattr(triton_kernels, name)
     constants = {
         "HAS_D": True, "HAS_BIAS": True, "BACKWARD": True, "REVERSE": True,
@@ -60,8 +60,8 @@ def compile_kernel(name: str, dtype: str, capability: int) -> tuple[int, int]:
 
 
 def assemble(ptx: str, capability: int) -> tuple[int, int]:
-    """What the assembler says of a kernel: registers a thread, bytes of spill stores and loads."""
-    assembler = get_ptxas(capability).path  # Triton brings several, and knows which reads its PTX
+    """Assembles a kernel; returns registers per thread, and bytes of spill stores and loads."""
+    assembler = get_ptxas(capability).path  # Triton has several, and chooses the one for its PTX
     target = re.search(r"\.target (sm_\w+)", ptx)
     assert target is not None
     with tempfile.TemporaryDirectory() as folder:

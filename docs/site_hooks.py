@@ -1,7 +1,7 @@
 """Builds the site from the repository's files where they are.
 
 README, changelog and the like become pages of the site, and a link between two files of the
-repository leads to the target's page, or to the repository where the target is no page.
+repository leads to the target's page, or to the repository if the target is not a page.
 """
 
 from __future__ import annotations
