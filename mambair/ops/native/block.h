@@ -1,5 +1,6 @@
-// A whole block of MambaIRv2 in six sweeps over the map (mambair/archs/attentive_block.py says what
-// it computes). Each sweep takes a window, a stretch or a lot through everything that does not need
+// clang-format off
+// A whole block of MambaIRv2 in six sweeps over the map (mambair/archs/attentive_block.py defines the
+// computation). Each sweep takes a window, a stretch or a lot through everything that does not need
 // other tokens' results, while it is in cache:
 //
 //   attend_windows   norm1, wqkv, attention, proj, + x; norm2, fc1
@@ -9,27 +10,31 @@
 //   project_tokens   out_norm, out_proj, back to raster order, + x; norm4, fc1
 //   finish_rows      rest of convffn2, + x * scale2
 //
-// The words of the kernels, each of which has this one meaning:
+// Glossary of the kernels:
 //
-//   block     of the network: window attention, FFN, attentive state space, FFN
-//   sweep     one pass over the whole map, all tasks of which end before the next sweep begins
-//   task      what one thread does without a break; tasks of a sweep may run in any order
-//   map       a value for every channel of every pixel of the batch: (batch, height, width,
-//   channels) token     a pixel of a map, with all its channels; its `place` is where it lies in an
-//   array of tokens window    window x window pixels that attend to one another row       of a
-//   matrix: the channels of one token; of a map or window: pixels of the same height stretch   up
-//   to ROWS_AT_ONCE neighboring tokens of one row of a map lot       ROWS_AT_ONCE tokens that
-//   follow each other in an array, whatever their rows vector    LANES floats; a lane is one of
-//   them. `wide` counts floats in whole vectors tile      the rows and vectors of a product that
-//   registers hold; a panel is what it multiplies by group     of channels of the scan: those that
-//   have B and C in common bundle    up to LANES channels of one group, one a lane, which are
-//   scanned together segment   SEGMENT tokens of the scan: what one task does of a bundle chunk
-//   CHUNK tokens of a segment: a state is kept before each of them share     of a map: what one
-//   task of the backward pass goes through, summing gradients of parameters class     which prompt
-//   a token has chosen; tokens are sorted by it for the scan scratch   what a task works in
-//   (scratch.h); an arena is the buffer of packed parameters or of sums packed    in the order in
-//   which kernels read it hidden    channels between the two layers of an FFN, and of the state
-//   space
+//   block     a block of the network: window attention, FFN, attentive state space, FFN
+//   sweep     one pass over the whole map; all its tasks end before the next sweep begins
+//   task      the work that one thread does without a break; tasks of a sweep run in any order
+//   map       a value for every channel of every pixel of the batch: (batch, height, width, channels)
+//   token     a pixel of a map, with all its channels; its `place` is its index in an array of tokens
+//   window    window x window pixels that attend to one another
+//   row       in a matrix, the channels of one token; in a map or window, pixels of the same height
+//   stretch   up to ROWS_AT_ONCE neighboring tokens of one row of a map
+//   lot       ROWS_AT_ONCE tokens that follow each other in an array, whatever their rows
+//   vector    LANES floats; a lane is one of them. `wide` counts floats in whole vectors
+//   tile      the rows and vectors of a product that fit in registers; a panel is its other factor
+//   group     channels of the scan that share B and C
+//   bundle    up to LANES channels of one group, one in each lane, which are scanned together
+//   segment   SEGMENT tokens of the scan: the part of a bundle that one task scans
+//   chunk     CHUNK tokens of a segment: a state is kept before each of them
+//   share     the part of a map that one task of the backward pass processes, summing gradients of
+//             parameters
+//   class     the prompt that a token has chosen; tokens are sorted by it for the scan
+//   scratch   working memory of a task (scratch.h); an arena is the buffer of packed parameters or of
+//             sums
+//   packed    stored in the order in which kernels read it
+//   hidden    the channels between the two layers of an FFN, and of the state space
+// clang-format on
 #pragma once
 
 #include <cmath>
