@@ -69,7 +69,7 @@ def save_checkpoint(contents: Mapping[str, Any], path: str | os.PathLike[str]) -
     """Writes a checkpoint so that ``path`` is either its old self or complete.
 
     Args:
-        contents: what :func:`torch.save` takes.
+        contents: a mapping that :func:`torch.save` can write.
         path: the file; its folder is created.
 
     Raises:
@@ -296,7 +296,7 @@ def load_into(
     Args:
         net: the network.
         weights: a state dict.
-        path: where it came from, for messages.
+        path: the file of the weights, for messages.
         strict: every key and shape must fit; otherwise what fits is loaded.
         identify: says, for the message, which network the weights belong to, if it can.
 

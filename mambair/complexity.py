@@ -74,8 +74,8 @@ def measure_network(section: Mapping[str, Any], height: int, width: int) -> Comp
 
     Args:
         section: ``type`` and constructor arguments.
-        height: of the input, in pixels.
-        width: of the input, in pixels.
+        height: height of the input, in pixels.
+        width: width of the input, in pixels.
 
     Raises:
         ValueError: a size below 1, or arguments that the network does not take.

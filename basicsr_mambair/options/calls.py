@@ -152,10 +152,10 @@ def check_call(
 
     Args:
         section: the section.
-        registry: what ``type`` can name.
+        registry: the entries that ``type`` can name.
         path: its place.
-        kind: what the registry holds, for messages.
-        problems: where to note what is wrong.
+        kind: noun for an entry of the registry, for messages.
+        problems: list that problems are added to.
         given: arguments that the caller supplies.
 
     Returns:

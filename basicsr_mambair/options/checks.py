@@ -38,7 +38,7 @@ class Context:
         is_train: for training; for testing otherwise.
         check_files: whether files, folders and packages that the options name must be there.
         fetch: whether weights that BasicSR would download during the run are fetched first.
-        problems: what was found so far.
+        problems: the problems found so far.
     """
 
     options: dict[str, Any]
@@ -84,7 +84,7 @@ def check_keys(
     """Compares a section with its type.
 
     Args:
-        context: of the file.
+        context: the context of the file.
         section: the section.
         declaration: the dataclass.
         path: its place.

@@ -147,7 +147,7 @@ def resolve_references(options: Options, problems: Problems | None = None) -> No
 
     Args:
         options: changed in place.
-        problems: where to note references that name no option, or one that is not a plain value.
+        problems: list to which bad references are added.
 
     Raises:
         OptionError: there are such references, and no ``problems`` to note them in.

@@ -21,8 +21,8 @@ class Problem:
 
     Attributes:
         path: the keys that lead to it; empty for the file as a whole.
-        text: what is wrong and what would be right.
-        source: where the value comes from: ``FILE:LINE``, or the entry on the command line.
+        text: the fault, and a correct alternative.
+        source: origin of the value: ``FILE:LINE``, or the entry on the command line.
     """
 
     path: Path

@@ -38,7 +38,7 @@ def option(
     """Declares a key.
 
     Args:
-        default: what a missing key means; without one the key is required.
+        default: value of a missing key; without a default the key is required.
         doc: one line that says what the key changes.
         gt: the least value, excluded.
         ge: the least value.

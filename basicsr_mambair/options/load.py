@@ -81,7 +81,7 @@ def load_any_options(path: str | os.PathLike[str]) -> Options:
     networks of :mod:`mambair` are checked.
 
     Raises:
-        OptionError: as of :func:`load_options`.
+        OptionError: see :func:`load_options`.
     """
     if importlib.util.find_spec("basicsr") is None:
         return _load_networks(Path(path))

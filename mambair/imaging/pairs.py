@@ -87,7 +87,7 @@ def find_partner(
         gt_root: its data root.
         lq_root: data root of the LQ pictures.
         template: ``filename_tmpl``.
-        listings: what was read of folders so far; shared between calls.
+        listings: the folders read so far; shared between calls.
 
     Raises:
         PictureError: there is none.

@@ -44,7 +44,7 @@ def decode_picture(
 
     Args:
         content: the bytes of the file; ``None`` if its store has no such entry.
-        name: what to call it in an error.
+        name: name of the picture in errors.
         gray: read as gray (``cv2.IMREAD_GRAYSCALE``); BGR otherwise.
 
     Returns:

@@ -20,9 +20,9 @@ def target_of(
 
     Args:
         source: the picture.
-        folder: of the results.
+        folder: folder of the results.
         suffix: added to the name.
-        extension: of the result, with its dot; that of the picture by default.
+        extension: extension of the result, with its dot; by default that of the picture.
 
     Examples:
         >>> from pathlib import Path

@@ -32,7 +32,7 @@ def restore_file(
     Args:
         restorer: network, device and tiling.
         source: the picture.
-        target: where to write the result.
+        target: path of the result.
         simulate: take the picture for the truth: shrink it by the network's scale, restore that,
             and measure.
         compare: also write ``<target>_compare.png``.

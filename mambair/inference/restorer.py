@@ -33,14 +33,14 @@ class Restorer:
     Args:
         net: a restoration network of 1 or 3 channels; its scale and the sizes it takes are those
             of :func:`mambair.archs.contract.contract_of`.
-        device: where to run it.
+        device: device that runs the network.
         tiling: how to cut large pictures; by default blended tiles of 256 pixels.
         self_ensemble: average over the eight orientations of a picture.
 
     Attributes:
         net: the network, in ``eval()`` on the device.
-        scale: of the network.
-        channels: of the network, 3 (RGB) or 1 (gray).
+        scale: scale of the network.
+        channels: channels of the network, 3 (RGB) or 1 (gray).
 
     Raises:
         ContractError: the network restores no single pictures of 1 or 3 channels.
@@ -105,7 +105,7 @@ class Restorer:
                 alpha, ``(H, W, 3)`` or ``(H, W, 4)`` with alpha; a PIL picture (EXIF orientation is
                 applied, palettes become colors); or a float tensor ``(B, C, H, W)`` with 1 to 4
                 channels, meant as those of an array.
-            order: of the color channels of arrays and tensors: ``"rgb"`` or ``"bgr"`` (OpenCV's).
+            order: order of the color channels of arrays and tensors: ``"rgb"`` or ``"bgr"`` (OpenCV's).
             progress: called with the fraction of the picture done since the last call.
 
         Returns:
@@ -249,7 +249,7 @@ def load(
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"xpu"`` or ``"mps"``.
         tile: larger pictures are cut into tiles of this side and blended; ``"none"``: whole;
             ``"authors"``: as the published results were made.
-        overlap: of blended tiles, in pixels; 32 by default.
+        overlap: overlap of blended tiles, in pixels; 32 by default.
         self_ensemble: average over the eight orientations: a little better, eight times as long.
 
     Returns:

@@ -26,7 +26,7 @@ def find_weights(name: str | os.PathLike[str], root: str | os.PathLike[str] = ".
     exist is looked for among them too: option files name weights in this way.
 
     Args:
-        name: of a model, or the path of a file.
+        name: name of a model, or path of a file.
         root: the folder that holds ``experiments/``.
 
     Raises:

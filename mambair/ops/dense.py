@@ -49,7 +49,7 @@ def dense(
         times: multiplied with ``x``, the same shape.
         norm: over the channels.
         gelu: whether the product passes through the (exact) GELU.
-        residual: what is added at the end.
+        residual: terms added at the end.
 
     Returns:
         ``(…, out)``.

@@ -43,7 +43,7 @@ def shared_keys(seed: int, stream: int, batch: int, device: torch.device | str =
         seed: any integer; its low 64 bits count.
         stream: tells apart draws under one seed (the index of a block in the network).
         batch: batch elements.
-        device: where the keys are to lie.
+        device: device of the keys.
     """
     key = _mix_int(_mix_int(seed & _MASK) ^ _mix_int((seed >> 32) & _MASK) ^ stream)
     return torch.full((batch,), _signed(key), dtype=torch.int32, device=device)

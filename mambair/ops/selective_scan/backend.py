@@ -95,7 +95,7 @@ class ScanBackend(ABC):
     """One way to compute the scan.
 
     Attributes:
-        name: what users write.
+        name: name that users write.
         priority: "auto" takes the backend of the highest priority that can run. Those of this
             package have 100 (``torch``, which runs anywhere) to 400 (``cpp``); backends of the
             same priority are tried in the order in which they were registered.

@@ -33,7 +33,7 @@ def select(backend: str, request: ScanRequest, in_operator: bool) -> ScanBackend
 
     Args:
         backend: ``"auto"`` or a name.
-        request: what it has to be able to do.
+        request: requirements on the backend.
         in_operator: leaves out those that do not take part in the operator.
     """
     candidates = {k: v for k, v in BACKENDS.items() if v.in_operator or not in_operator}
