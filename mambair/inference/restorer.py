@@ -105,7 +105,7 @@ class Restorer:
                 alpha, ``(H, W, 3)`` or ``(H, W, 4)`` with alpha; a PIL picture (EXIF orientation is
                 applied, palettes become colors); or a float tensor ``(B, C, H, W)`` with 1 to 4
                 channels, meant as those of an array.
-            order: order of the color channels of arrays and tensors: ``"rgb"`` or ``"bgr"`` (OpenCV's).
+            order: channel order of arrays and tensors: ``"rgb"`` or ``"bgr"`` (OpenCV's).
             progress: called with the fraction of the picture done since the last call.
 
         Returns:
