@@ -1,8 +1,8 @@
 """Repairs BasicSR and fills its registries at the moment when it is imported.
 
-BasicSR cannot be imported before some repairs, and importing it takes seconds. So importing this
-package imports nothing of it; a finder on ``sys.meta_path`` waits for ``import basicsr`` and puts
-the repairs before and the registration after the execution of that module.
+BasicSR cannot be imported without some repairs, and importing it takes seconds. Importing this
+package therefore does not import BasicSR: a finder on ``sys.meta_path`` waits for ``import
+basicsr``, applies the repairs before that module runs, and registers everything afterwards.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class ForkError(UserError, ImportError):
 
 
 def install() -> None:
-    """Makes ``import basicsr`` activate the plugin; activates it at once if that has happened."""
+    """Activates the plugin when BasicSR is imported, or at once if it has been already."""
     if _TARGET in sys.modules:
         _activate()
     elif not any(isinstance(finder, _Finder) for finder in sys.meta_path):
@@ -40,7 +40,7 @@ def _activate() -> None:
 
     repairs.apply_repairs()
     registering.import_all()
-    # What the networks report (the backend that runs, say) belongs into the log of a run.
+    # Messages of the networks (such as the backend in use) belong in the log of a run.
     logging.getLogger("mambair").parent = logging.getLogger(_TARGET)
     plugins.load_installed_plugins()
 
@@ -80,7 +80,7 @@ def _wrap(
             _activate()
         except plugins.PluginError:
             raise
-        except Exception as error:  # whatever a fork raises: it is not what the plugin is made for
+        except Exception as error:  # a fork, which is not supported, may raise anything
             if fork is None:
                 raise
             raise ForkError(f"{fork}. It fails with {type(error).__name__}: {error}") from error
@@ -91,7 +91,7 @@ def _wrap(
 
 
 def _describe_fork(spec: importlib.machinery.ModuleSpec) -> str | None:
-    """A sentence about what hides BasicSR's release, or ``None`` where nothing does."""
+    """Describes the fork that hides BasicSR's release; ``None`` if the release is found."""
     from importlib import metadata
     from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Modules of others that add to the registries: named by an option file, or installed."""
+"""Modules of other authors that add to the registries: named by an option file, or installed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ENTRY_POINT_GROUP = "basicsr_mambair.plugins"
 
 
 class PluginError(UserError, ValueError):
-    """A module that should register something cannot be imported; names it and says why."""
+    """A module that should register something cannot be imported; the message says why."""
 
 
 def load_installed_plugins() -> None:
@@ -27,7 +27,7 @@ def load_installed_plugins() -> None:
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         try:
             entry.load()
-        except Exception as error:  # whatever a foreign module does
+        except Exception as error:  # a foreign module may raise anything
             package = entry.dist.name if entry.dist is not None else entry.value
             raise PluginError(
                 f"the installed package {package} announces {entry.value}, which cannot be "
@@ -39,7 +39,7 @@ def import_plugins(names: Sequence[str]) -> None:
     """Imports modules by name, from the current directory too.
 
     Args:
-        names: dotted names, as of ``imports`` in an option file.
+        names: dotted names, such as ``imports`` of an option file holds.
 
     Raises:
         PluginError: one cannot be imported; says why.
@@ -50,7 +50,7 @@ def import_plugins(names: Sequence[str]) -> None:
     for name in names:
         try:
             importlib.import_module(name)
-        except Exception as error:  # whatever a foreign module does
+        except Exception as error:  # a foreign module may raise anything
             raise PluginError(
                 f"{name}: cannot be imported: {type(error).__name__}: {error}"
             ) from error

@@ -1,4 +1,4 @@
-"""The look of every progress bar that counts: how much is done, and the time left."""
+"""The progress bars of commands that count: how much is done, and the time left."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from tqdm import tqdm
 
 _FORMAT = (
-    "{desc} {percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt}, {elapsed} passed, {remaining} left"
+    "{desc} {percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt}, {elapsed} elapsed, {remaining} left"
 )
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# One folder a registry of BasicSR: what is in it registers itself when it is imported.
+# One folder for each registry of BasicSR; its modules register their contents when imported.
 _FOLDERS = ("archs", "data", "losses", "metrics", "models")
 
 
@@ -28,8 +28,8 @@ def registers_in(registry: Any) -> Callable[[T], T]:
         registry: one of ``basicsr.utils.registry``.
 
     Raises:
-        ImportError: another package holds the name: the published MambaIR code, say, which replaces
-            BasicSR by a fork of its own.
+        ImportError: another package has registered the name, such as the published MambaIR code,
+            which replaces BasicSR with a fork of its own.
     """
 
     def register(own: Any) -> Any:
@@ -37,7 +37,7 @@ def registers_in(registry: Any) -> Callable[[T], T]:
         if other is not None and other is not own:
             raise ImportError(
                 f"BasicSR's registry of {registry._name}s already has a {own.__name__!r}, from "
-                f"{other.__module__}. basicsr-mambair works beside the BasicSR of PyPI; "
+                f"{other.__module__}. basicsr-mambair works with the BasicSR of PyPI; "
                 "uninstall the fork: pip uninstall basicsr && pip install basicsr==1.4.2"
             )
         if other is None:

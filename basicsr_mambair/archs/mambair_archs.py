@@ -15,6 +15,6 @@ for_every_arch(registers_in(ARCH_REGISTRY))
 
 
 def basicsr_networks() -> Mapping[str, Any]:
-    """BasicSR's networks by name; the entry point by which :mod:`mambair` finds them."""
+    """Returns BasicSR's networks by name; :mod:`mambair` finds them by this entry point."""
     # BasicSR registers some with a suffix that its own look-up adds.
     return {name.removesuffix("_basicsr"): network for name, network in ARCH_REGISTRY}

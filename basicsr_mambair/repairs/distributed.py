@@ -11,11 +11,11 @@ from basicsr_mambair.repairs.repair import repair, replace, source_has
 
 
 @repair(
-    "--launcher divides by the number of GPUs and knows only nccl",
+    "--launcher divides by the number of GPUs and supports only nccl",
     thread="basicsr/utils/dist_util.py, _init_dist_pytorch, _init_dist_slurm",
 )
 def process_group_without_gpu() -> bool:
-    """Uses gloo where there is no GPU or gloo is asked for; leaves the rest to BasicSR."""
+    """Uses gloo if there is no GPU or gloo is requested; leaves the rest to BasicSR."""
     from basicsr.utils import dist_util
 
     if not source_has(dist_util._init_dist_pytorch, "rank % num_gpus"):

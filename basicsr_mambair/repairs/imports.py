@@ -10,7 +10,7 @@ from basicsr_mambair.repairs.repair import repair
 
 
 @repair(
-    "torchvision.transforms.functional_tensor is gone; basicsr.data.degradations imports it",
+    "torchvision.transforms.functional_tensor was removed; basicsr.data.degradations imports it",
     thread="BasicSR#533, BasicSR#663",
 )
 def functional_tensor() -> bool:
@@ -27,7 +27,7 @@ def functional_tensor() -> bool:
 
 
 @repair(
-    "basicsr.metrics.niqe imports scipy.ndimage.filters, which SciPy 2 drops",
+    "basicsr.metrics.niqe imports scipy.ndimage.filters, which SciPy 2 removes",
     thread="SciPy's deprecation warning of that module; basicsr/metrics/niqe.py:5",
 )
 def scipy_filters() -> bool:
@@ -42,7 +42,7 @@ def scipy_filters() -> bool:
 
 
 @repair(
-    "basicsr.archs.arch_util imports distutils.version, which Python 3.12 dropped",
+    "basicsr.archs.arch_util imports distutils.version, which Python 3.12 removed",
     thread="PEP 632; BasicSR#749",
 )
 def distutils_version() -> bool:

@@ -9,7 +9,7 @@ from basicsr_mambair.repairs.repair import repair, replace, source_has
 
 
 @repair(
-    "the log file is written in the encoding of the locale, which may lack a letter of the options",
+    "the log file is written in the encoding of the locale, which may lack characters of an option",
     thread="mmdetection#8732; basicsr/utils/logger.py, get_root_logger",
 )
 def log_encoding() -> bool:

@@ -8,7 +8,7 @@ from basicsr_mambair.repairs.repair import repair, replace, source_has
 
 
 @repair(
-    "an error in a worker of `prefetch_mode: cpu` is lost and training waits for ever",
+    "an error in a worker of `prefetch_mode: cpu` is lost and training waits forever",
     thread="basicsr/data/prefetch_dataloader.py, PrefetchGenerator.run",
 )
 def prefetch_errors() -> bool:

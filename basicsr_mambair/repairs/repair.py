@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-# Importing one of these imports no BasicSR; its repairs do, when they are applied. The first must
-# stay first: without it BasicSR cannot be imported at all.
+# Importing these modules does not import BasicSR; applying their repairs does. The first must stay
+# first: without it BasicSR cannot be imported at all.
 _MODULES = ("imports", "images", "logs", "distributed", "prefetching", "realesrgan")
 
 
@@ -43,7 +43,7 @@ class Repair:
             _active.pop()
 
     def undo(self) -> None:
-        """Puts back what the repair replaced; for the tests that show the fault."""
+        """Restores what the repair replaced; for the tests that show the fault."""
         for holder, name, old, _ in reversed(self.replaced):
             setattr(holder, name, old)
         self.replaced.clear()
@@ -65,7 +65,7 @@ def repair(fault: str, thread: str) -> Callable[[Callable[[], bool]], Callable[[
 
 
 def repairs() -> tuple[Repair, ...]:
-    """All repairs, in the order of their application: those of this package first."""
+    """Returns all repairs, in the order of their application: those of this package first."""
     modules = [importlib.import_module(f"{__package__}.{name}").__name__ for name in _MODULES]
 
     def position(entry: Repair) -> int:
@@ -77,7 +77,7 @@ def repairs() -> tuple[Repair, ...]:
 
 
 def apply_import_repairs() -> None:
-    """Applies the repairs without which ``import basicsr`` fails; imports nothing of it."""
+    """Applies the repairs without which ``import basicsr`` fails; does not import it."""
     for entry in repairs():
         if entry.function.__module__ == f"{__package__}.{_MODULES[0]}":
             entry.apply()
@@ -90,7 +90,7 @@ def apply_repairs() -> None:
 
 
 def replace(holder: Any, name: str, new: Any) -> None:
-    """Sets ``holder.name``, and every name in BasicSR that was imported from it."""
+    """Sets ``holder.name``, and every name in BasicSR that was imported from there."""
     old = getattr(holder, name)
     holders = [holder]
     if inspect.ismodule(holder):
@@ -107,5 +107,5 @@ def replace(holder: Any, name: str, new: Any) -> None:
 
 
 def source_has(function: Any, text: str) -> bool:
-    """Returns whether the source of a function of BasicSR still holds the faulty text."""
+    """Returns whether the source of a function of BasicSR still contains the faulty text."""
     return text in inspect.getsource(function)

@@ -1,8 +1,8 @@
 """The one place where this project reaches into BasicSR's pipelines while they run.
 
 ``train_pipeline`` and ``test_pipeline`` begin with ``parse_options`` and offer no hook. During a
-run the names that a pipeline looks up in its own module are replaced: the options come finished,
-and the model and the sampler are seen by what has to act between two iterations.
+run, names that a pipeline looks up in its own module are replaced: it receives finished options,
+and the code that acts between two iterations gets hold of the model and the sampler.
 """
 
 from __future__ import annotations

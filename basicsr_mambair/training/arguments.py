@@ -82,10 +82,10 @@ def as_run_arguments(
 
 
 def parse_command_line(command: str) -> RunArguments:
-    """The arguments in ``sys.argv``, for a script that calls BasicSR's pipelines itself.
+    """Parses ``sys.argv`` for a script that calls BasicSR's pipelines itself.
 
     Args:
-        command: what the help calls the command.
+        command: name of the command in its help.
     """
 
     @click.command(command)

@@ -78,7 +78,7 @@ def load_network(
 
 
 def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
-    """Loads the training state to resume from to the CPU; ``None``: begin anew.
+    """Loads the training state to resume from onto the CPU; ``None`` if training begins anew.
 
     Raises:
         CheckpointError: it cannot be read.
@@ -98,7 +98,7 @@ def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def latest_training_state(folder: str) -> str | None:
-    """Path of the ``<iteration>.state`` with the highest iteration; ``None`` if there is none."""
+    """Returns the path of the ``<iteration>.state`` with the highest iteration, if there is one."""
     if not os.path.isdir(folder):
         return None
     stems = [name.removesuffix(".state") for name in os.listdir(folder) if name.endswith(".state")]

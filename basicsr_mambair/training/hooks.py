@@ -1,7 +1,7 @@
-"""Puts this project's options, loaders, optimizers and checkpoints in the place of BasicSR's.
+"""Replaces BasicSR's options, loaders, optimizers and checkpoints with this project's.
 
 They are repairs like those of :mod:`basicsr_mambair.repairs`: each names the fault, checks that it
-is there, and can be undone. What they put in is a part of the run, so they are declared here. A
+exists, and can be undone. What they install is part of the run, so they are declared here. A
 script that calls BasicSR's pipelines itself gets them too.
 """
 
@@ -17,12 +17,12 @@ from basicsr_mambair.repairs.repair import repair, replace, source_has
 
 
 @repair(
-    "torchrun's --local-rank is unknown; results go to site-packages, path.experiments_root is "
-    "ignored; a list of data roots crashes; unknown keys pass silently",
+    "torchrun's --local-rank is not accepted; results go to site-packages; path.experiments_root "
+    "is ignored; a list of data roots crashes; unknown keys pass silently",
     thread="BasicSR#626; basicsr/utils/options.py, parse_options",
 )
 def option_loading() -> bool:
-    """Loads and checks option files in the package's one place for it."""
+    """Loads and checks option files by the same code as this project's commands."""
     import basicsr.test
     import basicsr.train  # noqa: F401  (both hold a name of their own for parse_options)
     from basicsr.utils import options
@@ -90,11 +90,11 @@ def checkpoint_writes() -> bool:
 
 
 @repair(
-    "weights that do not fit end in a page of keys; safetensors cannot be read",
+    "weights that do not fit raise a page of keys; safetensors cannot be read",
     thread="basicsr/models/base_model.py, load_network; MambaIR#9, #21, #22, #70, #116, #135",
 )
 def checkpoint_reads() -> bool:
-    """Reads .pth and .safetensors; says in a few lines what does not fit."""
+    """Reads .pth and .safetensors; reports in a few lines what does not fit."""
     from basicsr.models.base_model import BaseModel
 
     if not source_has(BaseModel.load_network, "torch.load(load_path, map_location=lambda"):
@@ -106,11 +106,11 @@ def checkpoint_reads() -> bool:
 
 
 @repair(
-    "resuming asks for the current CUDA device; looks under ./experiments whatever the root",
+    "resuming requires a CUDA device, and looks under ./experiments whatever the root",
     thread="basicsr/train.py, load_resume_state",
 )
 def resume_without_gpu() -> bool:
-    """Loads a training state to the CPU, from the folder where training writes it."""
+    """Loads a training state onto the CPU, from the folder where training writes it."""
     import basicsr.train
 
     if not source_has(basicsr.train.load_resume_state, "torch.cuda.current_device()"):
@@ -155,7 +155,7 @@ def loader_workers() -> bool:
 
 @repair("Adam is the only optimizer", thread="basicsr/models/base_model.py, get_optimizer")
 def every_optimizer() -> bool:
-    """Takes any optimizer of ``torch.optim`` by its name."""
+    """Accepts any optimizer of ``torch.optim`` by its name."""
     from basicsr.models.base_model import BaseModel
 
     if not source_has(BaseModel.get_optimizer, "is not supperted yet"):

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in training: the iteration is finished, a checkpoint saved, and that is it."""
+"""Ctrl-C and SIGTERM in training: finish the iteration, save a checkpoint, and stop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Interrupts:
     iteration, so that all stop after the same one.
 
     Attributes:
-        sampler: the training sampler, which knows the epoch.
+        sampler: the training sampler, which holds the epoch.
     """
 
     def __init__(self) -> None:
@@ -37,11 +37,11 @@ class Interrupts:
             signal.signal(number, handler)
 
     def watch(self, model: Any, *, distributed: bool) -> None:
-        """Takes over the signals; looks at them after every iteration of a model of BasicSR.
+        """Handles the signals; checks for one after every iteration of a model of BasicSR.
 
         Args:
             model: its ``optimize_parameters`` is wrapped.
-            distributed: whether other processes train the same model.
+            distributed: True if other processes train the same model.
         """
         optimize = model.optimize_parameters
 
@@ -51,7 +51,7 @@ class Interrupts:
                 model.save(self.sampler.epoch, current_iter)
                 raise TrainingInterrupted(
                     f"interrupted; saved iteration {current_iter}. "
-                    "Go on with the same command and --auto_resume."
+                    "Continue with the same command and --auto_resume."
                 )
 
         model.optimize_parameters = optimize_parameters

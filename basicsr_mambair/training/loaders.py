@@ -16,8 +16,8 @@ def prepare_workers(loader: Any, sampler: Any, seed: int | None) -> None:
 
     Args:
         loader: a ``DataLoader`` whose workers BasicSR seeds, or one without.
-        sampler: knows the epoch.
-        seed: of the run.
+        sampler: holds the epoch.
+        seed: seed of the run.
     """
     from basicsr.utils.dist_util import get_dist_info
 
@@ -30,8 +30,8 @@ def prepare_workers(loader: Any, sampler: Any, seed: int | None) -> None:
 class WorkerDataset(torch.utils.data.Dataset[Any]):
     """A dataset that brings the plugin along to a worker process that was spawned.
 
-    Such a process imports the class of what it is given first; of BasicSR's own datasets it would
-    import BasicSR before anything has been repaired.
+    Such a process first imports the class of the dataset that it receives. For one of BasicSR's own
+    datasets, it would import BasicSR before anything has been repaired.
     """
 
     def __init__(self, dataset: Any) -> None:

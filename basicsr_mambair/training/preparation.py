@@ -1,4 +1,4 @@
-"""From options to a run: processes, seeds, devices and folders."""
+"""Turns options into those of a run: processes, seeds, devices and folders."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from basicsr_mambair.training.arguments import RunArguments
 
 
 def prepare_run(arguments: RunArguments, root: str | Path, is_train: bool) -> dict[str, Any]:
-    """Everything BasicSR's ``parse_options`` does, for checked options.
+    """Does everything that BasicSR's ``parse_options`` does, for checked options.
 
     Args:
         arguments: the command line.
         root: folder under which ``experiments/`` or ``results/`` is written, unless
             ``path.experiments_root`` or ``path.results_root`` names another parent.
-        is_train: for training; for testing otherwise.
+        is_train: True for training, False for testing.
 
     Returns:
         The options as BasicSR's pipelines and models read them.
@@ -69,7 +69,7 @@ def _launch(options: dict[str, Any], launcher: str) -> None:
 
 
 def _fit_to_machine(options: dict[str, Any]) -> None:
-    """Lowers what asks for more GPUs than there are; says so."""
+    """Adapts options that need more GPUs than there are; warns if ``num_gpu`` is lowered."""
     available = torch.cuda.device_count()
     if options["num_gpu"] == "auto":
         options["num_gpu"] = available
@@ -108,7 +108,7 @@ def _set_folders(options: dict[str, Any], root: Path) -> None:
     kind = "experiments" if options["is_train"] else "results"
     parent = Path(os.path.expanduser(path.get(f"{kind}_root") or root / kind))
     own = parent / options["name"]
-    # BasicSR makes a folder of every entry it does not know.
+    # BasicSR creates a folder for every entry that it does not recognize.
     for other in ("experiments_root", "results_root", "root"):
         path.pop(other, None)
     path[f"{kind}_root"] = str(own)

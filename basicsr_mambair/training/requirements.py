@@ -9,7 +9,7 @@ from mambair.errors import UserError
 
 
 class BasicSRMissingError(UserError, ImportError):
-    """BasicSR is not installed; says how to get it."""
+    """BasicSR is not installed; the message says how to get it."""
 
 
 def require_basicsr() -> None:

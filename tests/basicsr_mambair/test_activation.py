@@ -1,4 +1,4 @@
-"""What happens when BasicSR is imported, and when something else is imported under its name."""
+"""Importing BasicSR, and importing something else under its name."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _BLOCK = re.compile(r"^```(?:python|yaml)\n# (\S+)\n(.*?)^```$", re.MULTILINE | 
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    """A folder with nothing but what the page shows."""
+    """A folder that contains only the files that the page shows."""
     page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
     for name, content in _BLOCK.findall(page):
         path = tmp_path / name
@@ -28,7 +28,7 @@ def package(tmp_path: Path) -> Path:
 
 
 def python(code: str, cwd: Path) -> str:
-    """Runs code in a process of its own, which may register what it likes."""
+    """Runs code in a process of its own, where it may register anything."""
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, timeout=240
     )

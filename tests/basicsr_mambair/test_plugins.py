@@ -1,4 +1,4 @@
-"""Modules of others that add to the registries."""
+"""Modules of other authors that add to the registries."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_network_registered_later_is_one_of_basicsr(tmp_path: Path) -> None:
 
 
 def test_an_installed_package_announces_itself(tmp_path: Path) -> None:
-    """A distribution on the path with an entry point, as pip leaves one."""
+    """A distribution on the path with an entry point, as pip installs it."""
     (tmp_path / "my_archs.py").write_text(_NETWORK.format(name="Announced"))
     metadata = tmp_path / "my_archs-1.0.dist-info"
     metadata.mkdir()

@@ -156,7 +156,7 @@ def prefetch_errors(tmp_path: Path) -> None:
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
     thread.join(timeout=5)
-    assert outcome, "the loader waits for ever"
+    assert outcome, "the loader waits forever"
     assert "picture 3 is damaged" in str(outcome[0])
 
 
@@ -267,7 +267,7 @@ CHECKS: dict[str, tuple[Callable[[Path], None], type[BaseException], str]] = {
         (process_group_without_gpu, Exception, "environ|RANK|modulo|division"),
         (ddp_without_gpu, Exception, "CUDA|cuda|NVIDIA"),
         (loader_workers, AssertionError, "two epochs draw the same"),
-        (prefetch_errors, AssertionError, "the loader waits for ever"),
+        (prefetch_errors, AssertionError, "the loader waits forever"),
         (resume_without_gpu, AssertionError, "None == "),
         (every_optimizer, NotImplementedError, "AdamW is not supperted"),
         (realesrgan_without_gpu, Exception, "CUDA|cuda|NVIDIA"),
@@ -296,7 +296,7 @@ importlib.import_module({user!r})
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_holds_with_the_repair(name: str, tmp_path: Path) -> None:
-    assert REPAIRS[name].applied, "not needed here: the fault is gone, drop the repair"
+    assert REPAIRS[name].applied, "not needed here: the fault no longer exists, drop the repair"
     CHECKS[name][0](tmp_path)
 
 

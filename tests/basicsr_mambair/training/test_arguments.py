@@ -10,7 +10,7 @@ import pytest
 from basicsr_mambair.training.arguments import RunArguments, parse_command_line
 
 
-def test_a_script_takes_the_arguments_of_basicsr(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_script_accepts_the_arguments_of_basicsr(monkeypatch: pytest.MonkeyPatch) -> None:
     line = "my_train.py -opt run.yml --launcher pytorch --local-rank 1 --auto_resume"
     line += " --force_yml name=x train:total_iter=3"
     monkeypatch.setattr(sys, "argv", line.split())

@@ -19,7 +19,7 @@ from mambair.errors import UserError
     ("version", "remedy"),
     [((3, 11), "install it with: pip install basicsr==1.4.2"), ((3, 13), "pip wheel --no-deps")],
 )
-def test_it_is_said_how_to_get_basicsr(
+def test_the_error_says_how_to_get_basicsr(
     run: object, version: tuple[int, int], remedy: str, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip

@@ -1,4 +1,4 @@
-"""From options to a run: folders, devices, seeds."""
+"""Options of a run: folders, devices, seeds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_folders_are_under_the_root(tmp_path: Path) -> None:
     assert opt["path"]["experiments_root"] == str(own)
 
 
-def test_experiments_root_is_heeded(tmp_path: Path) -> None:
+def test_experiments_root_is_respected(tmp_path: Path) -> None:
     contents = options(path={"experiments_root": str(tmp_path / "big_disk")})
     opt = prepare_run(RunArguments(str(write(tmp_path, contents))), tmp_path, is_train=True)
     assert opt["path"]["log"] == str(tmp_path / "big_disk" / "run")
