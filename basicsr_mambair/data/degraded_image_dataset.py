@@ -1,4 +1,4 @@
-"""Training from a folder of pictures: LQ is made on the fly."""
+"""Trains from a folder of pictures: LQ is computed when a picture is read."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ class DegradedImageDataset(Dataset[dict[str, Tensor | str]]):
     - ``gt_size``, ``use_hflip``, ``use_rot``, ``color: y``, ``mean``, ``std`` as in
       ``PairedImageDataset``.
 
-    Training crops a window, with as much context as the degradation needs, so that a crop's LQ is
-    the crop of the picture's LQ. Elsewhere whole pictures, cut to a multiple of ``scale``, get the
-    degradation of a generator seeded by their index: the same one every time.
+    In training, a window is cropped with as much context as the degradation needs, so that a crop's
+    LQ is the crop of the picture's LQ. Otherwise whole pictures, cut to a multiple of ``scale``,
+    are degraded with a generator seeded by their index, so that their LQ is the same every time.
 
     Args:
         opt: the dataset section of an option file, with ``phase`` and ``scale``.
@@ -116,7 +116,12 @@ class DegradedImageDataset(Dataset[dict[str, Tensor | str]]):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> dict[str, Tensor | str]:
-        """``lq`` and ``gt`` ``(C, H, W)`` in [0, 1], RGB or gray; ``lq_path`` and ``gt_path``."""
+        """Returns a sample.
+
+        Returns:
+            ``lq`` and ``gt``: float ``(C, H, W)`` in [0, 1], RGB or gray; ``lq_path`` and
+            ``gt_path``.
+        """
         image = self._read(index)
         if self.opt["phase"] == "train":
             gt, lq = self._training_crop(image, str(self.paths[index]))

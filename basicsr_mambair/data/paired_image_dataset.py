@@ -37,7 +37,7 @@ from mambair.imaging.pairs import (
 from mambair.imaging.pixels import Pixels, luminance, to_float
 from mambair.imaging.reading import decode_picture, picture_size
 
-# Sizes are compared at start-up for at most so many pairs: a header takes about 0.1 ms.
+# Sizes are compared at start-up for at most this many pairs: a header takes about 0.1 ms.
 _CHECKED_PAIRS = 2000
 
 
@@ -53,14 +53,15 @@ class PairedOptions(CropOptions, DatasetOptions):
     """Keys of `MambaIRPairedDataset`."""
 
     task: Literal["SR", "CAR", "denoising_gray", "denoising_color"] = option(
-        "SR", doc="What pairs are: `CAR` (JPEG artifacts) is gray; the denoising tasks add noise."
+        "SR", doc="Kind of pairs: `CAR` (JPEG artifacts) is gray; the denoising tasks add noise."
     )
     noise: float | None = option(
         None, doc="σ of the denoising tasks, in gray levels of 255.", ge=0, le=255
     )
     dataroot_gt: str | list[str] = option(doc="Folder (or folders) of true pictures, or `.lmdb`.")
     dataroot_lq: str | list[str] | None = option(
-        None, doc="Folders of pictures to restore, as many; not for denoising."
+        None,
+        doc="Folders of pictures to restore, one for each of `dataroot_gt`; not for denoising.",
     )
     meta_info_file: str | None = option(None, doc="File that names the pictures, one on each line.")
     filename_tmpl: str = option(
@@ -72,16 +73,16 @@ class PairedOptions(CropOptions, DatasetOptions):
 class MambaIRPairedDataset(Dataset[dict[str, Tensor | str]]):
     """Reads LQ/GT pairs, or GT to which it adds noise.
 
-    An option file asks for it by ``type: MambaIRPairedDataset``, or by ``type:
+    An option file selects it by ``type: MambaIRPairedDataset``, or by ``type:
     PairedImageDataset`` together with a model or a key of this package (see ``docs/data.md``).
-    Its keys are those of BasicSR's ``PairedImageDataset``, and:
+    In addition to the keys of BasicSR's ``PairedImageDataset`` it has:
 
     - ``task``: ``SR`` (default), ``CAR`` (JPEG artifacts; gray pairs), ``denoising_gray``,
       ``denoising_color`` (GT only; noise is added);
     - ``noise``: σ in gray levels of 255, for the denoising tasks. In training it comes from
       numpy's stream of the worker. Otherwise every picture gets the noise of
-      ``numpy.random.seed(0)``, in BGR order, as the published evaluation does, without touching
-      the global state. It is neither clipped nor quantized;
+      ``numpy.random.seed(0)``, in BGR order, as in the published evaluation; numpy's global state
+      does not change. Noisy pictures are neither clipped nor quantized;
     - ``dataroot_gt``, ``dataroot_lq``: a folder or a list of folders (or of ``.lmdb`` folders).
 
     HQ and LQ may differ in extension (``.png`` and ``.jpg``).
@@ -159,18 +160,18 @@ class MambaIRPairedDataset(Dataset[dict[str, Tensor | str]]):
                 self._check_size(pair, picture_size(pair.gt), picture_size(pair.lq))
 
     def _check_size(self, pair: _Pair, gt: tuple[int, ...], lq: tuple[int, ...]) -> None:
-        """In training GT is ``scale`` times LQ; elsewhere ``scale − 1`` pixels may be over."""
+        """Requires GT to be ``scale`` times LQ, or at most ``scale − 1`` pixels more in testing."""
         check_pair_size(pair.gt, gt, str(pair.lq), lq, self.scale, self.opt["phase"] == "train")
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> dict[str, Tensor | str]:
-        """A sample.
+        """Returns a sample.
 
         Returns:
-            ``lq`` and ``gt``: float ``(C, H, W)`` in [0, 1], RGB or gray, ``lq`` with noise maybe
-            beyond; ``lq_path`` and ``gt_path``.
+            ``lq`` and ``gt``: float ``(C, H, W)`` in [0, 1], RGB or gray (a noisy ``lq`` may
+            exceed that range); ``lq_path`` and ``gt_path``.
         """
         pair = self.pairs[index]
         gt_root, lq_root = self._roots[pair.root]
@@ -201,7 +202,7 @@ class MambaIRPairedDataset(Dataset[dict[str, Tensor | str]]):
         }
 
     def _read(self, path: str, root: str) -> Pixels:
-        """Pixels in [0, 1], float32 ``(H, W, C)``, BGR or gray."""
+        """Returns pixels in [0, 1], float32 ``(H, W, C)``, BGR or gray."""
         name = f"{root}: key {path!r}" if self.io["type"] == "lmdb" else path
         try:
             content = read_bytes(self.io, root, path)

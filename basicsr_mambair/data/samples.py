@@ -15,7 +15,7 @@ from mambair.imaging.pixels import Pixels
 
 
 def random_window(height: int, width: int, side: int, name: str) -> tuple[int, int]:
-    """Top left corner of a random square of ``side`` pixels.
+    """Returns the top left corner of a random square of ``side`` pixels.
 
     Raises:
         ValueError: the picture is smaller.
@@ -26,7 +26,7 @@ def random_window(height: int, width: int, side: int, name: str) -> tuple[int, i
 
 
 def random_orientation(images: list[Pixels], flip: bool, rotate: bool) -> list[Pixels]:
-    """One of the orientations of a square, the same for all images ``(H, W, C)``.
+    """Flips and rotates pictures ``(H, W, C)`` at random, all in the same way.
 
     The draws are those of BasicSR's ``augment``: flip left–right, flip up–down, transpose.
     """
@@ -43,14 +43,14 @@ def random_orientation(images: list[Pixels], flip: bool, rotate: bool) -> list[P
 
 
 def to_tensor(image: Pixels) -> Tensor:
-    """Float ``(H, W, 3)`` BGR or ``(H, W, 1)`` in [0, 1] to ``(C, H, W)``, RGB or gray."""
+    """Converts float ``(H, W, 3)`` BGR or ``(H, W, 1)`` to ``(C, H, W)``, RGB or gray."""
     if image.shape[2] == 3:
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float()
 
 
 def normalize(tensor: Tensor, options: Mapping[str, Any]) -> Tensor:
-    """``(x − mean) / std`` with the options of that name, one number a channel."""
+    """Computes ``(x − mean) / std`` with the options of these names, one number per channel."""
     if options.get("mean") is None and options.get("std") is None:
         return tensor
     shape = (-1, 1, 1)

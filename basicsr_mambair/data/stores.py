@@ -10,7 +10,7 @@ from basicsr.utils import FileClient
 
 
 def read_bytes(io: Mapping[str, Any], root: str, path: str) -> bytes | memoryview | None:
-    """The bytes of a picture.
+    """Returns the bytes of a picture.
 
     Args:
         io: an ``io_backend`` section: ``type`` (``disk``, ``lmdb`` or ``memcached``) and arguments.
@@ -18,7 +18,7 @@ def read_bytes(io: Mapping[str, Any], root: str, path: str) -> bytes | memoryvie
         path: path of the picture, or its key in the LMDB.
 
     Returns:
-        The bytes; ``None``: an LMDB has no such key.
+        The bytes, or ``None`` if an LMDB has no such key.
     """
     arguments = {key: value for key, value in io.items() if key != "type"}
     if io["type"] == "lmdb":

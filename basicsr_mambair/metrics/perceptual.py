@@ -101,7 +101,7 @@ declares(calculate_dists, MetricOptions, _check_dists)
 
 
 def _as_tensor(image: Pixels) -> Tensor:
-    """``(1, 3, H, W)``, RGB in [0, 1]; gray as three equal channels."""
+    """Converts pixels to ``(1, 3, H, W)``, RGB in [0, 1]; gray becomes three equal channels."""
     rgb = np.broadcast_to(image[..., ::-1], (*image.shape[:2], 3)).transpose(2, 0, 1)
     return torch.from_numpy(np.ascontiguousarray(rgb, np.float32))[None] / 255
 

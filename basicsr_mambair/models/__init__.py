@@ -1,7 +1,7 @@
 """Models (training and validation of a network), under the names that option files use.
 
-The classes are imported when they are asked for: whether a name is one of ours is also asked where
-BasicSR is not needed.
+The classes are imported on first use, because :func:`is_own_model` is also called where BasicSR is
+not needed.
 """
 
 from __future__ import annotations

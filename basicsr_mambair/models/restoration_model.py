@@ -33,24 +33,24 @@ AMP_DTYPES = {None: None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @registers_in(MODEL_REGISTRY)
 class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
-    """``SRModel`` for every network from one picture to one picture.
+    """``SRModel`` for every network that maps one picture to one picture.
 
-    What a network offers beyond ``forward`` is used: ``warm_start(kind)``, and
-    ``set_training_noise(kind)`` of networks that route at random. Beyond the options of ``SRModel``
-    (EMA, optimizer, scheduler):
+    Two optional methods of a network are used: ``warm_start(kind)``, and
+    ``set_training_noise(kind)`` of networks that route at random. In addition to the options of
+    ``SRModel`` (EMA, optimizer, scheduler), the model has:
 
-    - ``train.NAME_opt``: any section of that form is a loss of BasicSR's registry, computed and
+    - ``train.NAME_opt``: every section of this form is a loss of BasicSR's registry, computed and
       logged as ``l_NAME`` (``l_pix``, ``l_percep`` and ``l_style`` for BasicSR's own sections);
     - ``train.optim_g.type``: any optimizer of ``torch.optim``;
     - ``train.grad_clip_norm``: clips the gradients to this norm;
-    - ``train.gradient_accumulation``: n runs a batch in n parts; iterations, learning rates and
-      results stay those of the whole batch, and memory those of a part;
+    - ``train.gradient_accumulation: n``: runs a batch in n parts; iterations, learning rates and
+      results are those of the whole batch, memory is that of one part;
     - ``train.amp: bf16`` or ``fp16``: mixed precision. Scan, norms and loss stay in float32; fp16
       scales the loss, and skips the steps whose gradients overflow;
     - ``train.compile: true``: compiles the network (``torch.compile``) when training begins; the
-      name of a backend of ``torch.compile`` takes that one;
-    - ``train.warm_start: bicubic``: begin with a network that interpolates bicubically, where it
-      can;
+      name of a backend selects that backend;
+    - ``train.warm_start: bicubic``: begin with a network that interpolates bicubically; for
+      networks that support it;
     - ``val.tile``: ``authors`` (default, the published protocol), ``none``, or the side of
       overlapping blended tiles, with ``val.tile_overlap``;
     - ``val.self_ensemble: true``: average over the eight orientations of a picture;
@@ -73,7 +73,7 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
 
     @staticmethod
     def check_options(opt: Mapping[str, Any]) -> None:
-        """Raises ``ValueError``, beginning with the key, where a training cannot work."""
+        """Raises ``ValueError``, beginning with the key, if training cannot work."""
         if not opt.get("is_train"):
             return
         try:
@@ -82,10 +82,10 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
             raise ValueError(f"train.{error}") from error
         network = ARCH_REGISTRY.get(opt["network_g"]["type"])
         if opt["train"].get("warm_start") and not hasattr(network, "warm_start"):
-            raise ValueError(f"train.warm_start: {network.__name__} has none")
+            raise ValueError(f"train.warm_start: {network.__name__} does not support it")
 
     def init_training_settings(self) -> None:
-        """Losses, optimizer and schedules; the network begins as the options say."""
+        """Sets up losses, optimizer and schedules; the network begins as the options say."""
         train = self.opt["train"]
         self.grad_clip_norm = train.get("grad_clip_norm")
         self.accumulation = int(train.get("gradient_accumulation", 1))
@@ -106,7 +106,7 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
             network.compile(backend=backend)
 
     def _begin(self, network: Any) -> None:
-        """Sets what a network offers for training: fast noise, a warm start."""
+        """Uses what a network offers for training: fast noise, a warm start."""
         if getattr(network, "routing_seed", None) is not None:
             network.set_training_noise("fused")
         kind = self.opt["train"].get("warm_start")
@@ -115,7 +115,7 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
         network.warm_start(kind)
 
     def _set_up_ema(self) -> None:
-        """The moving average of the weights, which validation uses and checkpoints hold."""
+        """Sets up the moving average of the weights, for validation and checkpoints."""
         self.ema_decay = self.opt["train"].get("ema_decay", 0)
         if self.ema_decay <= 0:
             return
@@ -139,11 +139,11 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
                 average.copy_(own[name])
 
     def optimize_parameters(self, current_iter: int) -> None:
-        """One step of the optimizer on the batch.
+        """Makes one step of the optimizer on the batch.
 
         Raises:
-            FloatingPointError: the loss, or (but for fp16, which skips such steps) the norm of
-                gradients to be clipped, is not finite; the weights are those of the last step.
+            FloatingPointError: the loss is not finite, or (except with fp16, which skips such
+                steps) the norm of gradients to be clipped; the weights are those of the last step.
         """
         self.optimizer_g.zero_grad()
         parts = list(zip(self.lq.chunk(self.accumulation), self.gt.chunk(self.accumulation)))  # noqa: B905
@@ -179,7 +179,7 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
         return {"scaler": self.scaler.state_dict()} if self.scaler.is_enabled() else {}
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
-        """Takes optimizers, schedulers and the scale of the loss from a checkpoint."""
+        """Restores optimizers, schedulers and the scale of the loss from a training state."""
         super().resume_training(resume_state)
         if self.scaler.is_enabled() and "scaler" in resume_state:
             self.scaler.load_state_dict(resume_state["scaler"])
@@ -219,7 +219,7 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
         multiple, least = self._sizes
 
         def fitted(tile: Tensor) -> Tensor:
-            """Runs a tile in a size that the network takes."""
+            """Runs a tile in a size that the network accepts."""
             height, width = (side * self.scale for side in tile.shape[-2:])
             output: Tensor = net(mirror_to_multiple(tile, multiple, least))
             return output[..., :height, :width]
@@ -228,17 +228,17 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
 
     @cached_property
     def _sizes(self) -> tuple[int, int]:
-        """The number that the sides of the input must be multiples of, and their minimum."""
+        """The number of which the sides of the input must be multiples, and their minimum."""
         try:
             contract = contract_of(self.get_bare_model(self.net_g))
-        except ContractError:  # it has its own way with pictures; it gets them as they are
+        except ContractError:  # without a contract it gets pictures as they are
             return 1, 1
         return contract.size_multiple, contract.minimum_size
 
     def nondist_validation(
         self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool
     ) -> None:
-        """As ``SRModel``, and reports the baseline if ``val.baseline`` asks for it."""
+        """Validates as ``SRModel`` does; also reports the baseline if ``val.baseline`` is set."""
         super().nondist_validation(dataloader, current_iter, tb_logger, save_img)
         baseline = self.opt["val"].get("baseline")
         if baseline is None or not self.opt["val"].get("metrics"):
@@ -254,7 +254,7 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
         get_root_logger().info("\n".join(lines) + "\n")
 
     def _measure_baseline(self, dataloader: Any) -> dict[str, float]:
-        """Mean metrics of bicubic interpolation over a data set."""
+        """Returns the mean metrics of bicubic interpolation over a data set."""
         metrics = self.opt["val"]["metrics"]
         totals = dict.fromkeys(metrics, 0.0)
         for sample in dataloader:

@@ -1,4 +1,4 @@
-"""The losses of a training: one for each ``*_opt`` section of ``train``."""
+"""The losses of a training run: one for each ``*_opt`` section of ``train``."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from torch import Tensor, nn
 _SUFFIX = "_opt"
 # BasicSR's own names in the log; another section NAME_opt is logged as l_NAME.
 _LOGGED_AS = {"pixel": ("l_pix",), "perceptual": ("l_percep", "l_style")}
-# Sections that mean nothing without a discriminator, and types that take its answer.
+# Sections that mean nothing without a discriminator, and types that need its output.
 _ADVERSARIAL_SECTIONS = ("gan_opt", "ldl_opt", "feature_matching_opt")
 _ADVERSARIAL_TYPES = ("GANLoss", "MultiScaleGANLoss")
 
 
 def loss_sections(train: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The sections of ``train`` that name a loss, by their keys."""
+    """Returns the sections of ``train`` that name a loss, by their keys."""
     return {
         key: section
         for key, section in train.items()
@@ -30,13 +30,13 @@ def loss_sections(train: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def check_loss_sections(train: Mapping[str, Any]) -> None:
-    """Raises ``ValueError``, beginning with the key, where losses cannot be computed."""
+    """Raises ``ValueError``, beginning with the key, for losses that cannot be computed."""
     sections = loss_sections(train)
     for key, section in sections.items():
         if key in _ADVERSARIAL_SECTIONS or section.get("type") in _ADVERSARIAL_TYPES:
             raise ValueError(
                 f"{key}: needs a discriminator, which model_type SRGANModel, ESRGANModel or "
-                "RealESRGANModel trains along; RestorationModel trains the restoring network alone"
+                "RealESRGANModel trains too; RestorationModel trains only the restoring network"
             )
     if not sections:
         raise ValueError("pixel_opt: is missing; training needs at least one loss")
@@ -45,14 +45,14 @@ def check_loss_sections(train: Mapping[str, Any]) -> None:
 class TrainingLosses(nn.Module):
     """Computes every loss that ``train`` names.
 
-    A loss gets the output and the ground truth; one whose ``forward`` takes no target (total
+    A loss gets the output and the ground truth; one whose ``forward`` has no target (total
     variation) gets the output alone. Its weight is an argument of its own (``loss_weight``).
 
     Args:
         train: the section ``train`` of the options.
 
     Raises:
-        ValueError: a loss needs a discriminator, or there is none; begins with the key.
+        ValueError: a loss needs a discriminator, or no loss is named; begins with the key.
     """
 
     def __init__(self, train: Mapping[str, Any]) -> None:
@@ -67,14 +67,14 @@ class TrainingLosses(nn.Module):
         self._with_target = {name: _takes_target(loss) for name, loss in self.losses.items()}
 
     def forward(self, output: Tensor, gt: Tensor) -> OrderedDict[str, Tensor]:
-        """The weighted losses of an output, in the order of the options.
+        """Computes the weighted losses of an output, in the order of the options.
 
         Args:
-            output: ``(B, C, H, W)``, as the network gives it.
+            output: ``(B, C, H, W)``, as the network returns it.
             gt: ``(B, C, H, W)`` in [0, 1].
 
         Returns:
-            Scalars by the names of the log: ``l_pix``, ``l_percep``, ``l_style``, ``l_NAME``.
+            Scalars by their names in the log: ``l_pix``, ``l_percep``, ``l_style``, ``l_NAME``.
         """
         computed: OrderedDict[str, Tensor] = OrderedDict()
         for name, loss in self.losses.items():
@@ -90,12 +90,12 @@ class TrainingLosses(nn.Module):
         return computed
 
     def total(self, computed: Mapping[str, Tensor]) -> Tensor:
-        """The sum, which training minimizes."""
+        """Returns the sum of the losses, which training minimizes."""
         return torch.stack(list(computed.values())).sum()
 
 
 def _names(section: str) -> Iterator[str]:
-    """Names for the parts of a loss: l_NAME, l_NAME_2, …"""
+    """Yields names for the parts of a loss: l_NAME, l_NAME_2, …"""
     yield from _LOGGED_AS.get(section, (f"l_{section}",))
     number = 2
     while True:
@@ -108,7 +108,7 @@ def _values(result: Any) -> tuple[Tensor | None, ...]:
 
 
 def _takes_target(loss: nn.Module) -> bool:
-    """Returns whether ``forward`` has a place for the ground truth after that for the output."""
+    """Returns whether ``forward`` has a parameter for the ground truth after the output."""
     parameters = list(inspect.signature(loss.forward).parameters.values())
     if any(each.kind is inspect.Parameter.VAR_POSITIONAL for each in parameters):
         return True

@@ -1,6 +1,6 @@
-"""From folders of pictures to data sets: low resolution, compression, crops, LMDB, and checks.
+"""Turns folders of pictures into data sets: low resolution, JPEG, crops, LMDB; and checks them.
 
-BasicSR is needed only where :mod:`~basicsr_mambair.prepare.check` meets data in an LMDB.
+BasicSR is needed only when :mod:`~basicsr_mambair.prepare.check` reads data from an LMDB.
 """
 
 from basicsr_mambair.prepare.crops import make_crops

@@ -90,7 +90,7 @@ def _targets(path: Path, folder: Path, count: int) -> list[Path]:
 
 
 def _starts(length: int, size: int, step: int, threshold: int) -> list[int]:
-    """Positions along a side where squares begin."""
+    """Returns the positions along a side where squares begin."""
     if length <= size:
         return [0]
     starts = list(range(0, length - size + 1, step))

@@ -96,7 +96,7 @@ def make_jpeg(
         PrepareError: see :func:`run_jobs`.
     """
     if not 1 <= quality <= 100:
-        raise PrepareError(f"quality: must be within 1 and 100, got {quality}")
+        raise PrepareError(f"quality: must be between 1 and 100, got {quality}")
     pictures = list_pictures(source)
     name = f"JPEG_{quality}" if gray else f"JPEG_color_{quality}"
     folder = Path(output or Path("datasets", data_set_name(pictures[0].parent), name))

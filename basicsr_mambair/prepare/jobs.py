@@ -37,7 +37,7 @@ R = TypeVar("R")
 
 
 class PrepareError(UserError, ValueError):
-    """The data set cannot be made as requested; the message names the file or argument."""
+    """The data set cannot be created as requested; the message names the file or argument."""
 
 
 @dataclass
@@ -46,8 +46,8 @@ class Outcome:
 
     Attributes:
         output: the folder that was filled.
-        made: pictures of the source that were processed.
-        kept: pictures whose results existed already.
+        made: number of pictures that were processed.
+        kept: number of pictures whose results existed already.
         failures: one line for each picture that failed.
     """
 
@@ -65,7 +65,7 @@ class Job:
     targets: tuple[Path, ...]
 
     def is_done(self) -> bool:
-        """Reports whether every target exists and is up to date with the source."""
+        """Returns whether every target exists and is up to date with the source."""
         try:
             time = self.source.stat().st_mtime_ns
             return all(target.stat().st_mtime_ns == time for target in self.targets)
@@ -89,7 +89,7 @@ class Output:
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Locks the folder for one run, and records in it how its files are made.
+        """Locks the folder for one run, and records in it how its files are produced.
 
         Raises:
             PrepareError: the folder is the source, is a file, is in use, or holds results of
@@ -133,7 +133,7 @@ class Output:
 
     @property
     def is_new(self) -> bool:
-        """Reports whether no run has filled the folder yet."""
+        """Returns whether no run has filled the folder yet."""
         return not (self.folder / _NOTE).exists()
 
     def _note(self) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def run_jobs(
     """Runs the jobs whose results are missing or outdated.
 
     Args:
-        function: makes the targets of a job; raises ``PictureError`` for a bad picture.
+        function: writes the targets of a job; raises ``PictureError`` for a bad picture.
         jobs: all jobs, finished ones included.
         outputs: the folders of the targets, one or two.
         description: shown beside the progress bar.
@@ -169,7 +169,7 @@ def run_jobs(
         raise PrepareError(str(error)) from error
     if others:
         if others[0].folder.resolve() == first.folder.resolve():
-            raise PrepareError(f"{first.folder}: was given as the folder of two kinds of results")
+            raise PrepareError(f"{first.folder}: is the folder for two kinds of results")
         with others[0].claimed():
             return run_jobs(function, jobs, [first], description, workers)
 
@@ -188,7 +188,7 @@ def run_jobs(
 
 
 def describe(error: Exception, path: Path) -> str:
-    """One line that says what went wrong with a picture."""
+    """Returns one line about what went wrong with a picture."""
     if isinstance(error, PictureError):
         return str(error)
     return f"{path}: {type(error).__name__}: {error}"
@@ -239,6 +239,6 @@ def map_in_parallel(
 
 
 def data_set_name(source: Path) -> str:
-    """Name of the data set of a folder: its own name, or of the folder above ``HR`` or ``GT``."""
+    """Names the data set of a folder: the folder itself, or the one above ``HR`` or ``GT``."""
     source = source.resolve()
     return source.parent.name if source.name.upper() in ("HR", "GT") else source.name

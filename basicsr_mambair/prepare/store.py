@@ -36,8 +36,8 @@ def make_lmdb(
     """Writes every picture as PNG under its name without extension, and ``meta_info.txt``.
 
     A run that follows a killed one writes only pictures that are missing or have changed; entries
-    whose picture is gone are removed. ``meta_info.txt`` is written last: a dataset refuses a folder
-    without it.
+    whose picture no longer exists are removed. ``meta_info.txt`` is written last: a dataset refuses
+    a folder without it.
 
     Args:
         source: folder of pictures.
@@ -106,7 +106,7 @@ def _time(path: Path) -> int:
 
 
 def _read_times(folder: Path) -> dict[str, int]:
-    """Modification times that the pictures had when their entries were written."""
+    """Returns the modification times of the pictures when their entries were written."""
     try:
         return dict(json.loads((folder / _TIMES).read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError):
@@ -149,7 +149,7 @@ def _remove_others(database: lmdb.Environment, keys: set[str]) -> None:
 
 
 def _meta_info(database: lmdb.Environment) -> str:
-    """One line for each entry: name, (height,width,channels), compression level."""
+    """Returns one line for each entry: name, (height,width,channels), compression level."""
     lines = []
     with database.begin() as transaction:
         for key, content in transaction.cursor():

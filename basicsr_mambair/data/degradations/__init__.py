@@ -1,7 +1,7 @@
 """Degradations: seeded, replayable operators from a picture to its low-quality version.
 
-One file each: every module of this folder is imported, and registers its class by
-:func:`register_degradation`. Modules of others do the same.
+Each has a file of its own: every module of this folder is imported, and registers its class with
+:func:`register_degradation`. Modules of other packages register theirs in the same way.
 """
 
 from __future__ import annotations

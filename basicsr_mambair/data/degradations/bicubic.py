@@ -23,7 +23,7 @@ class Bicubic(Degradation):
 
     def __init__(self, scale: int) -> None:
         if scale < 1 or int(scale) != scale:
-            raise ValueError(f"scale: must be a whole number from 1 on, got {scale}")
+            raise ValueError(f"scale: must be a whole number of at least 1, got {scale}")
         self.factor = int(scale)
 
     def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:

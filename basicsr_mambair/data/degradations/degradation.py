@@ -12,17 +12,17 @@ from mambair.imaging.pixels import Pixels
 
 
 class Degradation(ABC):
-    """From a high-quality picture to its low-quality version.
+    """Turns a high-quality picture into its low-quality version.
 
-    It maps uint8 or float32 pixels ``(H, W, C)`` and takes its randomness from the generator that
-    it is given, so that the same state of the generator gives the same picture.
+    Accepts uint8 or float32 pixels ``(H, W, C)``. All randomness comes from the generator that is
+    passed in, so that the same state of the generator gives the same picture.
 
     Attributes:
         factor: the sides of the result are 1/factor of those of the picture, which are multiples
             of it.
         halo: pixels of context that a pixel of the result needs on each side, in the result.
-        grid: the result depends on the position in squares of so many of its pixels: a crop
-            begins and ends on their borders, or where the picture does.
+        grid: side of the squares, in pixels of the result, in which the result depends on the
+            position. Crops begin and end at their borders or at those of the picture.
         examples: arguments for the constructor; the project's tests hold every degradation, made
             with each of them, to the laws that the datasets rely on.
     """
@@ -38,7 +38,7 @@ class Degradation(ABC):
 
 
 def as_range(value: float | Sequence[float], name: str) -> tuple[float, float]:
-    """An option that is a number or ``[low, high]``, as a range.
+    """Converts an option that is a number or ``[low, high]`` to a range.
 
     Args:
         value: the option.

@@ -28,7 +28,7 @@ class JpegCompression(Degradation):
     def __init__(self, quality: int | Sequence[int]) -> None:
         self.low, self.high = (int(q) for q in as_range(quality, "quality"))
         if not 1 <= self.low <= self.high <= 100:
-            raise ValueError(f"quality: must be within 1 and 100, got {quality}")
+            raise ValueError(f"quality: must be between 1 and 100, got {quality}")
 
     def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
         quality = int(rng.integers(self.low, self.high + 1))

@@ -14,9 +14,9 @@ DEGRADATIONS: dict[str, type[Degradation]] = {}
 
 
 def register_degradation(name: str) -> Callable[[DegradationClass], DegradationClass]:
-    """Class decorator: option files say ``degradation: {type: NAME, …}``.
+    """Class decorator that lets option files select it by ``degradation: {type: NAME, …}``.
 
-    An argument that the constructor does not take becomes an error that names the nearest one.
+    An argument that the constructor does not accept becomes an error that names the nearest one.
 
     Raises:
         ValueError: another class has that name.
@@ -40,8 +40,8 @@ def build_degradation(options: Mapping[str, Any] | str, scale: int) -> Degradati
 
     Args:
         options: ``type`` and the constructor's arguments; a name alone is its ``type``.
-        scale: scale of the dataset, for a degradation with an argument of that name if its options
-            give none.
+        scale: scale of the dataset; passed to a degradation that has an argument of that name,
+            unless its options set it.
 
     Raises:
         ValueError: unknown type or argument; names the nearest.
@@ -49,7 +49,9 @@ def build_degradation(options: Mapping[str, Any] | str, scale: int) -> Degradati
     arguments: dict[str, Any] = {"type": options} if isinstance(options, str) else dict(options)
     name = arguments.pop("type", None)
     if not isinstance(name, str) or name not in DEGRADATIONS:
-        raise ValueError(f"type: no degradation {name!r}{did_you_mean(str(name), DEGRADATIONS)}")
+        raise ValueError(
+            f"type: there is no degradation {name!r}{did_you_mean(str(name), DEGRADATIONS)}"
+        )
     cls = DEGRADATIONS[name]
     if "scale" in (parameter_names(cls) or ()):
         arguments.setdefault("scale", scale)

@@ -1,4 +1,4 @@
-"""Laws that every degradation keeps, and what each one must compute."""
+"""Laws that every degradation obeys, and the results that each one must compute."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class TestLaws:
         first, second = (OPERATORS[name](image, np.random.default_rng(3)) for _ in range(2))
         np.testing.assert_array_equal(first, second)
 
-    def test_input_and_global_state_are_left_alone(self, name: str, channels: int) -> None:
+    def test_input_and_global_state_do_not_change(self, name: str, channels: int) -> None:
         image = picture(OPERATORS[name], channels)
         before, state = image.copy(), np.random.get_state()[1].copy()
         OPERATORS[name](image, np.random.default_rng(0))
@@ -83,7 +83,7 @@ class TestLaws:
 
 
 def _differs_by_pixel(operator: Degradation, image: Pixels) -> bool:
-    """Whether a flat picture comes back uneven: then the pixels do not share their draws."""
+    """True if a flat picture comes back uneven: then every pixel has draws of its own."""
     flat = np.full_like(image, 128)
     return len(np.unique(operator(flat, np.random.default_rng(0)))) > 16
 
@@ -157,12 +157,12 @@ def test_jpeg_gets_worse_with_quality() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"type": "bicubi"}, "no degradation 'bicubi'; did you mean 'bicubic'"),
+        ({"type": "bicubi"}, "there is no degradation 'bicubi'; did you mean 'bicubic'"),
         ({"type": "gaussian_noise"}, "sigma: is missing; gaussian_noise needs it"),
         ("jpeg", "quality: is missing; jpeg needs it"),
         ({"type": "gaussian_noise", "sgima": 3}, "has no argument 'sgima'; did you mean 'sigma'"),
         ({"type": "gaussian_noise", "sigma": [5, 1]}, "sigma: must be a number or a range"),
-        ({"type": "jpeg", "quality": 0}, "quality: must be within 1 and 100"),
+        ({"type": "jpeg", "quality": 0}, "quality: must be between 1 and 100"),
         ({"type": "bicubic", "scale": 0.5}, "scale: must be a whole number"),
     ],
 )

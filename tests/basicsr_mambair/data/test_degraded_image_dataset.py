@@ -80,7 +80,11 @@ def test_cache_reads_once(pairs: Path) -> None:
         ("pkg://no_such_package/x", {}, "package 'no_such_package' is not installed"),
         ("pkg://skimage/data", {"include": ["coffe.png"]}, "no picture .* is named 'coffe.png'"),
         ("pkg://skimage/data", {"degradation": {"type": "jpeg", "quality": 5}}, "must shrink by"),
-        ("pkg://skimage/data", {"degradation": {"type": "blur"}}, "degradation.type: no degrad"),
+        (
+            "pkg://skimage/data",
+            {"degradation": {"type": "blur"}},
+            "degradation.type: there is no degrad",
+        ),
         ("pkg://skimage/data", {"phase": "train", "gt_size": 31}, "gt_size: must be a multiple"),
         ("pkg://skimage/data", {"io_backend": {"type": "lmdb"}}, "io_backend.type: must be 'disk'"),
         (None, {}, "dataroot_gt: must be a folder"),

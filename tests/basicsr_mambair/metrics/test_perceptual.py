@@ -43,7 +43,7 @@ def lpips(checkpoints: Path) -> None:
 def dists(checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torchmetrics.functional.image.dists as of_torchmetrics
 
-    (checkpoints / "vgg16-397923af.pth").touch()  # the real one has 528 MB
+    (checkpoints / "vgg16-397923af.pth").touch()  # the real file has 528 MB
     torch.manual_seed(0)
     monkeypatch.setattr(
         of_torchmetrics, "vgg16", lambda weights: torchvision.models.vgg16(weights=None)
@@ -63,7 +63,7 @@ def test_grows_with_the_noise(metric: object, lpips: None, dists: None) -> None:
     assert values[0] < values[1] < values[2]
     assert metric(noisy(10), truth, crop_border=2) == pytest.approx(
         values[1], rel=0.1
-    )  # keeps no state (of random weights little is left but rounding)
+    )  # keeps no state (with random weights, values are hardly more than rounding)
 
 
 def test_colors_borders_and_order(lpips: None) -> None:
@@ -99,7 +99,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         calculate_lpips(photograph(), photograph(), 0)
 
 
-def test_an_option_file_is_told_before_any_work(tmp_path: Path) -> None:
+def test_an_option_file_is_refused_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "HR").mkdir()
     contents = {
         "name": "run", "model_type": "MambaIRv2Model", "scale": 2, "network_g": tiny_network(),

@@ -49,7 +49,7 @@ def test_the_grid_is_that_of_the_whole_picture() -> None:
 
 
 @pytest.mark.parametrize("quality", [10, 30])
-def test_jpeg_is_told_from_other_errors(quality: int) -> None:
+def test_jpeg_is_distinguished_from_other_errors(quality: int) -> None:
     truth = cv2.cvtColor(photograph(height=160, width=200), cv2.COLOR_BGR2GRAY)[..., None]
     compressed = jpeg(truth, quality).reshape(truth.shape)
     loss = calculate_psnr(compressed, truth, 0) - calculate_psnrb(compressed, truth, 0)

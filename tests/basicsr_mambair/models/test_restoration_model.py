@@ -20,7 +20,7 @@ from mambair.checkpoint import load_checkpoint
 from mambair.imaging.resizing import imresize
 from tests.conftest import photograph, tiny_network
 
-# A network without random routing, so that parts of a batch give what the whole gives.
+# A network without random routing, so that parts of a batch give the result of the whole.
 PLAIN = {"type": "MSRResNet", "num_feat": 4, "num_block": 1, "upscale": 2}
 
 
@@ -66,7 +66,7 @@ def test_the_published_names_are_the_model() -> None:
 
 @LOSS_REGISTRY.register()
 class _Brightness(nn.Module):
-    """Weighted distance of the means: what a user's own loss may be."""
+    """Weighted distance of the means: an example of a user's own loss."""
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ def test_every_loss_of_train_is_computed_and_logged() -> None:
     assert list(trained.log_dict) == list(expected)
     for name, value in expected.items():
         assert trained.log_dict[name] == pytest.approx(float(value), rel=1e-5), name
-    # Each pulls at the weights: without one of them the step is another.
+    # Each changes the weights: without one of them, the step differs.
     together = torch.cat([p.detach().flatten() for p in trained.net_g.parameters()])
     for left_out in sections:
         rest = {key: value for key, value in sections.items() if key != left_out}
@@ -116,7 +116,7 @@ def test_a_loss_without_pixel_opt_trains() -> None:
          "train.gan_opt: needs a discriminator, which model_type SRGANModel"),
         ({"pixel_opt": {"type": "GANLoss", "gan_type": "vanilla"}}, "train.pixel_opt: needs a dis"),
         ({"pixel_opt": None}, "train.pixel_opt: is missing; training needs at least one loss"),
-        ({"warm_start": "bicubic"}, "train.warm_start: MSRResNet has none"),
+        ({"warm_start": "bicubic"}, "train.warm_start: MSRResNet does not support it"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_trained_is_named(train: dict, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Data sets from folders of pictures: what is made, and what a killed run leaves."""
+"""Data sets from folders of pictures: the files written, and those that a killed run leaves."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def invoke(*arguments: object) -> tuple[int, str]:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """Three photographs whose sides are no multiples of 2 or 3."""
+    """Three photographs whose sides are not multiples of 2 or 3."""
     folder = tmp_path / "Photos" / "HR"
     folder.mkdir(parents=True)
     for name in NAMES:
@@ -132,7 +132,7 @@ def test_lmdb_is_read_by_both_datasets(pictures: Path, tmp_path: Path) -> None:
     sample = MambaIRPairedDataset(section)[2]
     expected = photograph("coffee", 97, 131)[:96, :130, ::-1].transpose(2, 0, 1) / 255
     np.testing.assert_allclose(sample["gt"].numpy(), expected, atol=1e-6)
-    # BasicSR's own wants the same keys on both sides, and LMDB opens a folder once a process.
+    # BasicSR's own needs the same keys on both sides; LMDB opens a folder once per process.
     roots = {key: str(tmp_path / f"{key}.lmdb") for key in ("dataroot_gt", "dataroot_lq")}
     for copy in roots.values():
         shutil.copytree(tmp_path / "HR.lmdb", copy)
@@ -182,7 +182,7 @@ def test_another_source_is_not_mixed_in(
     assert {path.name: path.read_bytes() for path in Path("out.lmdb").iterdir()} == before
 
 
-def test_a_database_of_another_program_is_left_alone(pictures: Path, tmp_path: Path) -> None:
+def test_a_database_of_another_program_is_kept(pictures: Path, tmp_path: Path) -> None:
     import lmdb
 
     folder = tmp_path / "precious.lmdb"
@@ -265,7 +265,7 @@ def test_a_damaged_picture_is_named_and_the_others_are_done(pictures: Path, tmp_
         (["lr", "gone", "--scale", 2], "gone: there is no such file or folder"),
         (["lr", "HR", "--scale", 1], "scale: must be an integer of at least 2"),
         (["lr", "HR", "--scale", 2, "--hr-output", "HR"], "is the source"),
-        (["jpeg", "HR", "-q", 0], "quality: must be within 1 and 100"),
+        (["jpeg", "HR", "-q", 0], "quality: must be between 1 and 100"),
         (["jpeg", "HR", "-q", 10, "-q", 20, "-o", "out"], "single --quality"),
         (["crops", "HR", "-o", "out", "--step", 0], "size and step must be at least 1"),
         (["lmdb", "HR", "-o", "out"], "must end in .lmdb"),
@@ -274,7 +274,7 @@ def test_a_damaged_picture_is_named_and_the_others_are_done(pictures: Path, tmp_
         (["lr", "HR", "--scale", 2, "-o", "HR/coffee.png"], "is a file"),
     ],
 )
-def test_what_cannot_be_done_is_said_first(
+def test_what_cannot_be_done_is_reported_first(
     pictures: Path, monkeypatch: pytest.MonkeyPatch, command: list, message: str
 ) -> None:
     monkeypatch.chdir(pictures.parent)
@@ -303,7 +303,7 @@ main(sys.argv[1:])
 
 
 @pytest.mark.parametrize("kind", ["lr", "crops", "lmdb"])
-def test_a_killed_run_goes_on_and_ends_with_the_same_files(
+def test_a_killed_run_continues_and_ends_with_the_same_files(
     kind: str, pictures: Path, tmp_path: Path
 ) -> None:
     import lmdb
@@ -317,7 +317,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_files(
 
     def contents(output: Path) -> dict:
         if kind != "lmdb":
-            files = (path for path in output.iterdir())  # hidden ones too: no leavings
+            files = (path for path in output.iterdir())  # hidden ones too: nothing is left over
             return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
         database = lmdb.open(str(output), readonly=True, lock=False)
         with database, database.begin() as transaction:
@@ -420,7 +420,7 @@ def test_check_sees_what_the_dataset_sees(
     assert output.count("3 pictures, 3 usable") == 2
 
 
-def test_check_of_training_wants_room_for_a_crop(
+def test_check_of_training_needs_room_for_a_crop(
     pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = pictures.parent.parent
