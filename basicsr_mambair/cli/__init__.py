@@ -1,4 +1,4 @@
-"""The ``basicsr`` command: one sub-command a file. Only this folder reads the command line."""
+"""The ``basicsr`` command: one file for each sub-command. Only this folder parses it."""
 
 from basicsr_mambair.cli.main import main
 

@@ -20,9 +20,9 @@ from basicsr_mambair.cli.import_option import import_modules, modules_option
     metavar="WxH",
     default="1280x720",
     show_default=True,
-    help="Size of the restored picture; the input is this by the scale, rounded down.",
+    help="Size of the restored picture; the input is smaller by the scale, rounded down.",
 )
-@click.option("--input-size", metavar="WxH", help="Size of the input, instead.")
+@click.option("--input-size", metavar="WxH", help="Size of the input; replaces --output-size.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @modules_option
 def complexity(
@@ -35,8 +35,8 @@ def complexity(
     """Count parameters, multiply-accumulates and activation memory of networks.
 
     No network is run: the largest takes seconds on any machine. Networks must map one picture to
-    one picture. The column "as published" adds what the papers' counts include
-    in addition to multiply-accumulates (docs/complexity.md).
+    one picture. The column "as published" also counts the other operations that the papers'
+    figures include (docs/complexity.md).
 
     \b
     basicsr complexity -opt options/test/mambairv2_light_x2.yml
@@ -60,9 +60,11 @@ def complexity(
             raise click.BadParameter(f"is too small for scale {scale}", param_hint="--output-size")
         try:
             cost = measure_network(options["network_g"], height, width)
-        except Exception as error:  # whatever a network of BasicSR or of others does
+        except Exception as error:  # a foreign network may raise anything
             kind = options["network_g"].get("type")
-            raise click.ClickException(f"{path}: network_g: {kind}: no figure: {error}") from error
+            raise click.ClickException(
+                f"{path}: network_g: {kind}: cannot be counted: {error}"
+            ) from error
         rows.append(
             {
                 "network": options["name"],

@@ -72,7 +72,7 @@ def _scan() -> Iterable[str]:
     for name, reason in available_backends(device).items():
         state = f"cannot run: {reason}" if reason else "can run"
         if name == chosen:
-            state += "; 'auto' takes it: the first of this list that can run"
+            state += "; 'auto' selects it: the first in this list that can run"
         yield f"{name:<16} {state}"
 
 

@@ -25,10 +25,10 @@ from basicsr_mambair.cli.import_option import import_modules, modules_option
 )
 @modules_option
 def export(weights: str, output: Path, raw: bool, modules: tuple[str, ...]) -> None:
-    """Write only the weights of a network, to pass on.
+    """Write a file with the weights of a network alone, to share.
 
-    The argument is the same as for `restore -w`. From a checkpoint of a training, the averaged
-    weights (EMA) are exported, or with --raw the last ones: after a short training the average
+    The argument is the same as for `restore -w`. From a checkpoint of training, the averaged
+    weights (EMA) are exported, or with --raw the last ones: after a short training run the average
     still contains some of the initial weights. The file also holds the network's section of the
     option file, so that nobody needs the option file to load it.
 

@@ -1,4 +1,4 @@
-"""The option ``--import``: modules of the user's own that register networks."""
+"""The option ``--import``: the user's own modules, which register networks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ modules_option = click.option(
     "modules",
     multiple=True,
     metavar="MODULE",
-    help="Import a Python module first, one that registers a network of your own; may be repeated.",
+    help="Import this Python module first, which registers a network of your own; may be repeated.",
 )
 
 

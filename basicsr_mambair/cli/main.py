@@ -30,7 +30,7 @@ def _format_warning(
     lineno: int,
     line: str | None = None,
 ) -> str:
-    """Warnings for the user, without the line of code that gave them."""
+    """Formats warnings for the user, without the line of code that caused them."""
     if category is UserWarning:
         return f"Warning: {message}\n"
     return _format_with_place(message, category, filename, lineno, line)
@@ -39,7 +39,7 @@ def _format_warning(
 class _LazyGroup(click.Group):
     """A group that imports a sub-command when it is asked for.
 
-    Errors that a user can mend are shown as one message, with exit status 1.
+    Errors that a user can correct are shown as one message, with exit status 1.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:

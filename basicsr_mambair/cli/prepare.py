@@ -19,10 +19,10 @@ _folder = click.Path(file_okay=False, path_type=Path)
 
 @click.group()
 def prepare() -> None:
-    """Make data sets from folders of pictures, and check them.
+    """Create data sets from folders of pictures, and check them.
 
     Every command uses all cores and skips pictures whose results are up to date, so a command that
-    was stopped continues when it is given again.
+    was stopped continues when it is run again.
     """
 
 
@@ -33,7 +33,8 @@ def prepare() -> None:
     "-o",
     "--output",
     type=_folder,
-    help="Folder for the results.  [default: datasets/NAME/LR_bicubic/XSCALE, NAME that of FOLDER]",
+    help="Folder for the results.  [default: datasets/NAME/LR_bicubic/XSCALE, with NAME from "
+    "FOLDER]",
 )
 @click.option(
     "--hr-output",
@@ -76,8 +77,8 @@ def lr(
     "-o",
     "--output",
     type=_folder,
-    help="Folder for the results.  [default: datasets/NAME/JPEG_QUALITY (JPEG_color_QUALITY), NAME "
-    "that of FOLDER]",
+    help="Folder for the results.  [default: datasets/NAME/JPEG_QUALITY (JPEG_color_QUALITY), with "
+    "NAME from FOLDER]",
 )
 @_workers
 def jpeg(

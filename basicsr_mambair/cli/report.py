@@ -67,7 +67,7 @@ def report(
 
     Writes report.html, report.md, report.tex, images.csv and plots. RESULTS are folders of earlier
     measurements (results/measurements/NAME). A measurement that was stopped continues with the next
-    picture when the same command is given again.
+    picture when the same command is run again.
 
     \b
     basicsr report -opt options/test/mambairv2_light_x2.yml
@@ -130,7 +130,7 @@ def _command(
     chosen: tuple[str, ...],
     markdown: Path | None,
 ) -> str:
-    """The command line that reproduces this report, one argument a line."""
+    """Returns the command line that reproduces this report, one argument on each line."""
     arguments: list[tuple[str, ...]] = [("-opt", path) for path in paths]
     arguments += [(option, value) for option, value in values.items() if value is not None]
     arguments += [("--self-ensemble",)] if self_ensemble else []

@@ -30,7 +30,7 @@ class _Job:
     target: Path
 
     def written(self, compare: bool) -> list[Path]:
-        """The files that it writes."""
+        """Returns the files that the job writes."""
         return [self.target, comparison_path(self.target)] if compare else [self.target]
 
 
@@ -66,8 +66,8 @@ class _Job:
     default=str(DEFAULT_TILE),
     show_default=True,
     metavar="SIZE|none|authors",
-    help="Cut larger pictures into tiles of SIZE input pixels and blend them; 'authors': as the "
-    "published results were made.",
+    help="Cut larger pictures into tiles of SIZE input pixels and blend them. 'none' uses "
+    "whole pictures, 'authors' cuts them as for the published results.",
 )
 @click.option("--overlap", type=int, help="Overlap of blended tiles.  [default: 32 pixels]")
 @click.option(
@@ -76,7 +76,7 @@ class _Job:
     type=click.Choice(_FORMATS),
     default="auto",
     show_default=True,
-    help="File format; 'auto' is that of the input.",
+    help="File format of the results; 'auto' keeps that of the input.",
 )
 @click.option(
     "--suffix", default="", metavar="TEXT", help="Text to append to the names of the results."
@@ -85,14 +85,14 @@ class _Job:
 @click.option(
     "--self-ensemble",
     is_flag=True,
-    help="Average over the eight orientations: a little better, eight times as long.",
+    help="Average over the eight orientations: a little better, but takes eight times as long.",
 )
 @click.option(
     "--device",
     default="auto",
     show_default=True,
     metavar="auto|cpu|cuda[:N]|xpu|mps",
-    help="Where to run the network; 'auto': the first of cuda, xpu, mps and cpu that there is.",
+    help="Where to run the network; 'auto' selects the first available of cuda, xpu, mps and cpu.",
 )
 @click.option(
     "--simulate",
@@ -206,11 +206,11 @@ def _restore_all(jobs: list[_Job], restorer: Restorer, simulate: bool, compare: 
     from mambair.inference.file_to_file import restore_file
 
     failures = []
-    layout = "{desc} {percentage:3.0f}%|{bar}| {elapsed} passed, {remaining} left"
+    layout = "{desc} {percentage:3.0f}%|{bar}| {elapsed} elapsed, {remaining} left"
     with tqdm(total=len(jobs), bar_format=layout, dynamic_ncols=True) as bar:
 
         def advance(share: float) -> None:
-            bar.update(min(share, len(jobs) - bar.n))  # fractions may add up to a little more
+            bar.update(min(share, len(jobs) - bar.n))  # rounding may bring the sum above the total
 
         for number, job in enumerate(jobs, start=1):
             bar.set_description(f"{job.source.name} ({number}/{len(jobs)})")
@@ -231,7 +231,7 @@ def _restore_all(jobs: list[_Job], restorer: Restorer, simulate: bool, compare: 
                 failures.append(f"{job.source}: not enough memory; try --tile 128")
             except PictureError as error:
                 failures.append(str(error))
-            except Exception as error:  # whatever one picture does, the others are done
+            except Exception as error:  # the other pictures are still restored
                 failures.append(f"{job.source}: {type(error).__name__}: {error}")
             else:
                 if report:

@@ -175,7 +175,7 @@ class _Items:
 
 
 def _files_of(dataset: Any, index: int) -> list[str]:
-    """LQ and GT of a picture, without reading them where the dataset can tell."""
+    """Returns the files of LQ and GT; reads the picture only if the dataset lists no files."""
     if hasattr(dataset, "pairs"):
         pair = dataset.pairs[index]
         return [pair.lq or pair.gt, pair.gt]
@@ -201,7 +201,7 @@ def _build_dataset(section: dict[str, Any]) -> Any:
 
 
 def _check(options: dict[str, Any], path: Path, variant: Variant) -> None:
-    """Checks what would otherwise fail only after minutes."""
+    """Finds mistakes that would otherwise show only after minutes."""
     from basicsr.archs import ARCH_REGISTRY
 
     if not options["path"].get("pretrain_network_g"):
@@ -249,7 +249,7 @@ def _about(options: dict[str, Any], path: Path, variant: Variant) -> dict[str, A
 
 
 def _count(section: dict[str, Any], scale: int) -> dict[str, int | None]:
-    """Parameters and MACs; unknown for a network that cannot be built without values."""
+    """Counts parameters and MACs; ``None`` for a network that needs values to be built."""
     try:
         cost = measure_network(section, *(side // scale for side in _OUTPUT))
     except (RuntimeError, NotImplementedError):
@@ -292,7 +292,7 @@ def _begin(
 
 
 def _essence(about: dict[str, Any]) -> dict[str, Any]:
-    """Everything that the figures depend on: not the places of files nor the number of pictures."""
+    """Everything that the figures depend on: neither paths of files nor numbers of pictures."""
     return {k: v for k, v in about.items() if k not in ("option_file", "weights", "counts")}
 
 
@@ -307,7 +307,7 @@ def _rewrite(path: Path, measurement: Measurement) -> None:
 
 
 def _quietly(function: Any, argument: Any) -> Any:
-    """BasicSR logs what it builds; the progress bar says enough here."""
+    """Calls a function without BasicSR's log: the progress bar is enough here."""
     import logging
 
     from basicsr.utils import get_root_logger

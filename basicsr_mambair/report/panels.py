@@ -48,7 +48,7 @@ def make_crops(measurement: Measurement, chosen: list[str]) -> list[Crop]:
         chosen: pictures, ``DATASET/PICTURE``.
 
     Raises:
-        MeasurementError: a picture's file is gone.
+        MeasurementError: a picture's file no longer exists.
     """
     pictures = [p for p in measurement.pictures if _name(measurement, p) in chosen]
     if not chosen:
@@ -70,7 +70,7 @@ def check_chosen(known: Iterable[str], chosen: Sequence[str]) -> None:
 
 
 def picture_names(measurement: Measurement) -> list[str]:
-    """``DATASET/PICTURE`` of every picture, as :func:`make_crops` takes them."""
+    """``DATASET/PICTURE`` of every picture, as :func:`make_crops` accepts them."""
     return [_name(measurement, picture) for picture in measurement.pictures]
 
 
@@ -114,7 +114,11 @@ def _bgr(image: Pixels) -> Pixels:
 
 
 def plot_parameters(table: Table) -> bytes | None:
-    """PSNR against parameters on the first data set, SVG; ``None`` with fewer than two points."""
+    """Plots PSNR against parameters on the first data set.
+
+    Returns:
+        The plot as SVG; ``None`` if there are fewer than two points.
+    """
     dataset = table.datasets[0]
     points = [
         (row.parameters, row.figures[dataset, "psnr"], row.method, row.kind)

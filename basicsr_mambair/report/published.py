@@ -25,7 +25,7 @@ class Figure:
         table: one of the task's tables: ``light``, ``classic``, ``gray``, ``color``.
         setting: scale, JPEG quality, or σ in gray levels (of 255).
         parameters: parameters as printed, rounded; ``None`` if not printed.
-        macs: multiply–accumulates for an output of 1280×720, likewise.
+        macs: multiply–accumulates for an output of 1280×720; ``None`` if not printed.
         source: key into :func:`sources`.
         note: anything unusual about the figure.
     """

@@ -38,7 +38,7 @@ class Variant:
     Attributes:
         routing: ``sampled`` (as published, from PyTorch's generator), ``seeded`` or ``argmax``.
         tile: as ``val.tile``.
-        self_ensemble: whether to average over the eight orientations.
+        self_ensemble: average over the eight orientations.
     """
 
     routing: Routing | None = None
@@ -112,7 +112,7 @@ class Measurement:
         return [each for each in self.pictures if each.dataset == dataset]
 
     def mean(self, dataset: str, metric: str, baseline: bool = False) -> float | None:
-        """Mean of a metric over the pictures of a data set; ``None`` if it was not measured."""
+        """Returns the mean of a metric over a data set; ``None`` if it was not measured."""
         values = [
             (each.baseline if baseline else each.metrics).get(metric) for each in self.of(dataset)
         ]
@@ -131,7 +131,7 @@ class Measurement:
 
 
 def plain_name(name: str, scale: int) -> str:
-    """``baby`` for ``babyx2`` at scale 2: the name of the HQ picture, by the usual template."""
+    """Returns the name of the HQ picture by the usual template: ``baby`` for ``babyx2``."""
     return name.removesuffix(f"x{scale}") if scale > 1 else name
 
 
@@ -158,7 +158,11 @@ def read(folder: str | os.PathLike[str]) -> Measurement:
 
 
 def load_picture(measurement: Measurement, picture: PictureResult, kind: str) -> Any:
-    """One of a picture's files, uint8 BGR or gray; :class:`MeasurementError` if it is gone."""
+    """Reads one of a picture's files, uint8 BGR or gray.
+
+    Raises:
+        MeasurementError: the file no longer exists.
+    """
     path = measurement.folder / picture.files[kind]
     image = cv2.imread(os.fspath(path), cv2.IMREAD_UNCHANGED)
     if image is None:

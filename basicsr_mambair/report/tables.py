@@ -80,7 +80,7 @@ def build_tables(measurements: Sequence[Measurement]) -> list[Table]:
 
 
 def _method(measurement: Measurement) -> str | None:
-    """The published row that a measurement reproduces; for a self-ensemble, the row with a "+"."""
+    """Returns the published row that a measurement reproduces; with "+" for a self-ensemble."""
     method = measurement.about["published"].get("method")
     if method is None:
         return None

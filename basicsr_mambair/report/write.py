@@ -98,7 +98,7 @@ def _csv(measurements: Sequence[Measurement]) -> str:
 
 
 def markdown(tables: Sequence[Table], plots: Sequence[bytes | None], command: str) -> str:
-    """The tables in GitHub's Markdown, under the command that reproduces them."""
+    """Returns the tables in GitHub's Markdown, under the command that reproduces them."""
     parts = [f"# {_TITLE}", f"```bash\n{command}\n```"]
     parts.append(
         "**Bold** rows were measured here; the others are published. In brackets: measured minus "

@@ -1,4 +1,4 @@
-"""The other commands, and how the command line answers."""
+"""The other commands, and the messages of the command line."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_help_lists_the_commands() -> None:
 def test_doctor_names_backend_and_repairs() -> None:
     code, output = invoke("doctor")
     assert code == 0
-    assert "'auto' takes it" in output
+    assert "'auto' selects it" in output
     for repair in repairs.repairs():
         assert repair.name in output
 
@@ -192,7 +192,7 @@ def test_arguments_of_train() -> None:
         assert message in output
 
 
-def test_restore_goes_on_after_any_failure(
+def test_restore_continues_after_any_failure(
     gallery: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mambair.inference import restorer

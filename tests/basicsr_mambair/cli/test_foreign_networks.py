@@ -91,8 +91,11 @@ def test_a_network_of_the_users_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("network", "answer"),
     [
-        ({"type": "EDVR", "num_in_ch": 3, "num_out_ch": 3, "num_feat": 8}, "EDVR: no figure"),
-        ({"type": "StyleGAN2Generator", "out_size": 32}, "StyleGAN2Generator: no figure"),
+        (
+            {"type": "EDVR", "num_in_ch": 3, "num_out_ch": 3, "num_feat": 8},
+            "EDVR: cannot be counted",
+        ),
+        ({"type": "StyleGAN2Generator", "out_size": 32}, "StyleGAN2Generator: cannot be counted"),
         ({"type": "RRDBNet", "num_in_ch": 3, "num_out_ch": 3, "num_block": 1, "scale": 2}, "MACs"),
         ({"type": "RIDNet", "in_channels": 3, "mid_channels": 16, "out_channels": 3}, "MACs"),
         ({"type": "ECBSR", "num_in_ch": 1, "num_out_ch": 1, "num_block": 1, "num_channel": 8,

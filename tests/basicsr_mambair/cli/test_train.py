@@ -173,7 +173,7 @@ def test_killed_and_resumed(pairs: Path) -> None:
     assert not list((pairs / "experiments").glob("*archived*"))
 
 
-def test_interrupt_saves_and_says_how_to_go_on(pairs: Path) -> None:
+def test_interrupt_saves_and_says_how_to_continue(pairs: Path) -> None:
     option_file(pairs, total=100000)
     process = start("train", "-opt", "run.yml", cwd=pairs)
     states = pairs / "experiments" / "run" / "training_states"
@@ -251,7 +251,7 @@ def test_plain_basicsr_in_a_script(pairs: Path) -> None:
 
 
 def test_the_locale_does_not_matter(pairs: Path) -> None:
-    """Where files are ASCII by default, or cp932, an option file is UTF-8 all the same."""
+    """An option file is UTF-8 even where the default encoding of files is ASCII or cp932."""
     path = option_file(pairs, total=1)
     contents = yaml.safe_load(path.read_text())
     contents["datasets"]["train"]["name"] = "größer"
@@ -271,7 +271,7 @@ def test_the_locale_does_not_matter(pairs: Path) -> None:
 
 
 def test_shipped_weights_are_found_from_any_folder(pairs: Path) -> None:
-    """What the shipped option files say is a path in a clone."""
+    """The shipped option files give a path in a clone."""
     weights = "experiments/pretrained_models/tiny_x2.safetensors"
     path = option_file(pairs)
     contents = yaml.safe_load(path.read_text())

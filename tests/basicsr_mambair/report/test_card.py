@@ -1,4 +1,4 @@
-"""The figures on the card of the shipped weights are those that a measurement gives."""
+"""The figures on the card of the shipped weights agree with a measurement."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def option_file(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     section = tiny_network()
     net = MambaIRv2Light(**{key: value for key, value in section.items() if key != "type"})
     start_at_bicubic(net)
-    net.conv_after_body.weight.data.normal_(0, 0.02)  # so that the routing tells
+    net.conv_after_body.weight.data.normal_(0, 0.02)  # so that the routing matters
     save_checkpoint({"params_ema": net.state_dict()}, pairs / "tiny.pth")
     metrics = {
         "psnr": {"type": "calculate_psnr", "crop_border": 2, "test_y_channel": True},
@@ -97,7 +97,9 @@ def test_agrees_with_basicsr_test(option_file: Path) -> None:
     assert measure(option_file).mean("Set5", "psnr") == pytest.approx(printed, abs=1e-4)
 
 
-def test_a_stopped_measurement_goes_on(option_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_measurement_continues(
+    option_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     original = evaluation._measure_one
     calls = []
 
@@ -207,7 +209,7 @@ def test_a_torn_last_line_costs_one_picture(option_file: Path) -> None:
     assert after.pictures[2].metrics == before.pictures[2].metrics
 
 
-def test_an_incomplete_measurement_is_no_report(option_file: Path) -> None:
+def test_an_incomplete_measurement_is_not_reported(option_file: Path) -> None:
     measure(option_file)
     path = Path("results/measurements/test_tiny/measurement.jsonl")
     lines = path.read_text().splitlines(keepends=True)
@@ -234,7 +236,7 @@ def test_pictures_of_one_name_in_two_folders(option_file: Path) -> None:
     assert len({p.files["result"] for p in measurement.pictures}) == 6
 
 
-def test_every_row_stands_beside_its_own(option_file: Path) -> None:
+def test_every_row_is_compared_with_its_own(option_file: Path) -> None:
     contents = yaml.safe_load(option_file.read_text())
     measured = {}
     for name, method in (("none", None), ("base", "MambaIRv2-B"), ("light", "MambaIRv2-light"),
@@ -335,7 +337,7 @@ def test_what_was_not_measured_is_blank(option_file: Path) -> None:
 
 
 def test_published_figures() -> None:
-    """Spot checks against the papers, and what every figure must have."""
+    """Spot checks against the papers, and the entries that every figure must have."""
     known = {(f.task, f.setting, f.method, f.dataset): f for f in figures()}
     assert known["sr", 2, "MambaIRv2-light", "Urban100"].psnr == 33.26
     assert known["sr", 4, "MambaIRv2-L", "Manga109"].ssim == pytest.approx(0.93, abs=0.02)
