@@ -1,7 +1,7 @@
 """The C++ kernels for CPUs: finding the library, and calling it by ctypes.
 
 ``setup.py`` builds the library where there is a compiler; elsewhere the package runs on PyTorch's
-operators. The library knows nothing of torch: Python hands it pointers and strides, in structures
+operators. The library does not depend on torch: Python hands it pointers and strides, in structures
 that both read from the same lists (``structures.py``).
 """
 

@@ -1,4 +1,4 @@
-// The C interface of the kernels: what Python passes by pointer, and the sizes it has to know. The
+// The C interface of the kernels: what Python passes by pointer, and the sizes it needs. The
 // fields of the structures are listed in *.inc, which structures.py reads too.
 #pragma once
 

@@ -101,7 +101,7 @@ INLINE Stretch stretch_at(const BlockArguments &s, int64_t number) {
   return at;
 }
 
-// What an FFN convolves: of the gated one the second half of its hidden channels.
+// Channels that an FFN convolves: all hidden ones, or the second half of them if it is gated.
 INLINE Map convolved_map(const FFN &f, const BlockArguments &s, const float *hidden,
                          const Stretch &at) {
   const float *picture = hidden + at.batch * s.height * s.width * s.hidden;

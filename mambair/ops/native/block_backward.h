@@ -1,7 +1,7 @@
-// Gradients of a block (block.h), in seven sweeps the other way round. What a sweep of the forward
-// pass left in memory is there; what it only had in cache is computed again. Tasks are shares of
-// the map, not its tiles: gradients of parameters are sums that grow share by share, in the same
-// order for any number of threads.
+// Gradients of a block (block.h), in seven sweeps the other way round. Results that a sweep of the
+// forward pass left in memory are read; those it only had in cache are computed again. Tasks are
+// shares of the map, not its tiles: gradients of parameters are sums that grow share by share, in
+// the same order for any number of threads.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@
 
 namespace MAMBAIR_SET {
 
-// What the tasks have in common.
+// Data that all tasks share.
 struct BlockBackward {
   const PackedBlock &b;
   int64_t sums_floats;  // of a share

@@ -1,4 +1,4 @@
-"""Shapes of what the kernels of a whole block take and fill, whatever the network calls them."""
+"""Shapes of the tensors that the kernels of a whole block read and fill."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def misfit(x: Tensor, parameters: Sequence[Tensor], heads: int, window: int) -> 
     """Returns the reason why the kernels cannot take these tensors; ``None`` if they can.
 
     Args:
-        x, parameters, heads, window: of :class:`BlockSizes`.
+        x, parameters, heads, window: the arguments of :class:`BlockSizes`.
     """
     sizes = BlockSizes(x, parameters, heads, window)
     if sizes.height % window or sizes.width % window or sizes.channels % heads:

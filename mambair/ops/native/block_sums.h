@@ -1,4 +1,4 @@
-// What the backward pass of a block sums over the map: the gradients of its parameters.
+// Sums over the map in the backward pass of a block: the gradients of its parameters.
 #pragma once
 
 #include <cstdint>

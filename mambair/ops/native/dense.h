@@ -90,7 +90,7 @@ INLINE DenseSums dense_sums(const DenseArguments &s, int64_t share) {
   return sums;
 }
 
-// Gradients of a lot of tokens; what the forward pass computed is computed again.
+// Gradients of a lot of tokens; the forward pass is recomputed.
 INLINE void dense_lot_backward(const PackedDense &d, const DenseSums &sums, int64_t begin,
                                Scratch scratch) {
   const DenseArguments &s = d.s;

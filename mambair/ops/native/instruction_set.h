@@ -1,5 +1,6 @@
-// For which instruction set a source file compiles the kernels. kernels_*.cpp define MAMBAIR_SET,
-// the namespace of the set, and its registers; a header that is compiled alone takes the baseline.
+// The instruction set for which a source file compiles the kernels. kernels_*.cpp define
+// MAMBAIR_SET, the namespace of the set, and its registers; a header that is compiled alone takes
+// the baseline.
 #pragma once
 
 #ifndef MAMBAIR_SET

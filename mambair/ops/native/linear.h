@@ -88,7 +88,7 @@ INLINE void normalize(float *to, const float *from, const Norm &norm, int channe
   }
 }
 
-// What gelu and its slope share: the tail 1 - Phi(|x|) of the normal distribution, by
+// Common to gelu and its slope: the tail 1 - Phi(|x|) of the normal distribution, by
 // equation 7.1.26 of Abramowitz & Stegun, to 1e-7.
 INLINE vf normal_tail(vf magnitude, vf *bell) {
   const vf z = magnitude * 0.70710678118654752f;

@@ -49,8 +49,8 @@ EXPORT int32_t mambair_use_instruction_set(int32_t wanted) {
   return chosen;
 }
 
-// What this library was built with: structures, fields in their order, parameters of a block.
-// Python compares it with the lists that it has read (structures.py), line by line.
+// The layout that this library was built with: structures, fields in their order, parameters of a
+// block. Python compares it with the lists that it has read (structures.py), line by line.
 static std::string describe_layout() {
   std::string text;
   const auto field = [&](const char *type, const char *name, size_t offset, size_t size) {

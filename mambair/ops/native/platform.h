@@ -1,4 +1,4 @@
-// What differs between compilers, and assertions for the build that checks itself.
+// Differences between compilers, and assertions for the build that checks itself.
 #pragma once
 
 // The build that checks itself leaves calls where they are: sanitizers compile it in a tenth of the
@@ -24,7 +24,7 @@
 #endif
 
 // CHECK(condition) ends the process where the condition does not hold, in builds with
-// MAMBAIR_CHECKS (tests/mambair/ops/sanitize); elsewhere it costs nothing.
+// MAMBAIR_CHECKS (tests/mambair/ops/sanitize.sh); elsewhere it costs nothing.
 #ifdef MAMBAIR_CHECKS
 #include <cstdio>
 #include <cstdlib>

@@ -1,6 +1,6 @@
 // The selective scan: the channels of a bundle in the lanes of a vector, their states in registers,
-// one token after the other. A task is a segment of the tokens of one bundle. It goes on where the
-// segment before it stopped, which is a task with a lower number, so that any number of threads
+// one token after the other. A task is a segment of the tokens of one bundle. It continues where
+// the segment before it stopped, which is a task with a lower number, so that any number of threads
 // shares any number of bundles, and the result does not depend on how many.
 #pragma once
 
@@ -131,7 +131,7 @@ static void differentiate_segment(const ScanArguments &s, int64_t task) {
   float *grad_B = s.grad_B + (b.batch * bundles + b.bundle) * s.length * d_state;
   float *grad_C = s.grad_C + (b.batch * bundles + b.bundle) * s.length * d_state;
 
-  // What one chunk holds: states before it and after every token, decays, steps, slopes, inputs.
+  // Contents of one chunk: states before it and after every token, decays, steps, slopes, inputs.
   const int states_held = (CHUNK + 1) * d_state, decays_held = CHUNK * d_state;
   Scratch scratch((states_held + decays_held + 3 * CHUNK + 2 * d_state) * LANES);
   vf *h = scratch.take<vf>(states_held), *a = scratch.take<vf>(decays_held);

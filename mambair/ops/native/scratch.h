@@ -48,8 +48,8 @@ class Scratch {
 #else
 
 // The same with fences: taking more than was asked for ends the process, and so does writing past
-// the end of what was taken. Content is NaN at first, so that nothing relies on what a task left
-// there.
+// the end of what was taken. Content is NaN at first, so that nothing relies on the contents that a
+// task left there.
 class Scratch {
  public:
   explicit Scratch(int64_t floats) : owned_(FACTOR * floats + FENCE + LANES, NOT_SET) {

@@ -1,4 +1,4 @@
-// Whatever the kernels use of the standard library.
+// The headers of the standard library that the kernels use.
 #pragma once
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 """The structures that the C++ kernels take, from the lists that C++ includes (``*.inc``).
 
-A list has one entry a line: ``FIELD(type, name)``, ``SIZE(name)`` for an ``int64_t`` that follows
-from shapes, or ``PARAMETER(name, side, …)``. Comments and empty lines may stand between them.
+A list has one entry on each line: ``FIELD(type, name)``, ``SIZE(name)`` for an ``int64_t`` that
+follows from shapes, or ``PARAMETER(name, side, …)``. Comments and empty lines may come between.
 """
 
 from __future__ import annotations

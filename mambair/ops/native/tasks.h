@@ -12,8 +12,8 @@
 using Task = void (*)(const void *context, int64_t task);
 
 // Threads come from the OpenMP runtime that torch has loaded, if Python found it (libgomp's
-// GOMP_parallel): a second pool beside torch's would compete with its spinning threads. Without it
-// (null), threads are started for the call.
+// GOMP_parallel): a second pool in addition to torch's would compete with its spinning threads.
+// Without it (null), threads are started for the call.
 using Parallel = void (*)(void (*function)(void *), void *data, unsigned threads, unsigned flags);
 
 struct Work {
