@@ -1,4 +1,4 @@
-"""Builds the C++ kernels and takes the shipped weights along; metadata stands in pyproject.toml.
+"""Builds the C++ kernels and packages the shipped weights; metadata is in pyproject.toml.
 
 Plain C++ without torch's headers and within CPython's stable ABI: one build serves every torch and
 every Python from 3.10 on. The extension is optional: without a compiler the package installs

@@ -35,7 +35,7 @@ __all__ = [
 
 State = dict[str, Tensor]
 
-# Where files keep the weights, best first.
+# Entries under which files keep the weights, best first.
 _WEIGHT_KEYS = (
     "params_ema params ema_model ema state_dict model_state_dict model net_g netG net generator"
 ).split()
@@ -43,7 +43,7 @@ _WEIGHT_KEYS = (
 SECTION_KEY = "network"
 _SECTION_KEYS = (SECTION_KEY, "network_g")  # the second: files of version 0.1.0
 _WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel and of torch.compile
-_SHOWN = 4  # keys listed in an error before it says "and n more"
+_SHOWN = 4  # keys listed in an error before "and n more"
 
 # Types that training scripts store together with the weights. Creating one of them executes no
 # code of the file; everything else that is not a tensor, a number or a container is refused.
@@ -57,7 +57,7 @@ _HARMLESS: list[Any] = [
     np.ndarray,
     *{type(np.dtype(code)) for code in np.typecodes["All"] if code != "O"},
     *(
-        # Functions of numpy's own, asked of its objects: the module has had two names.
+        # numpy's own functions, taken from its objects: the module has had two names.
         (value.__reduce__()[0], f"{module}.multiarray.{name}")
         for name, value in (("scalar", np.float64(0)), ("_reconstruct", np.zeros(0)))
         for module in ("numpy.core", "numpy._core")
@@ -115,8 +115,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         path: ``.pth``, ``.state`` or ``.safetensors``; the contents tell which, not the name.
 
     Returns:
-        What was saved. A safetensors file gives BasicSR's layout: ``params`` and, if its metadata
-        hold one, the section ``network``.
+        The contents as they were saved. A safetensors file gives BasicSR's layout: ``params`` and,
+        if its metadata hold one, the section ``network``.
 
     Raises:
         CheckpointError: the file is missing, damaged, or holds objects that might execute code.
@@ -163,7 +163,7 @@ def _load_torch(path: Path) -> dict[str, Any]:
     try:
         with torch.serialization.safe_globals(_HARMLESS):
             contents = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged file does to the reader
+    except Exception as error:  # a damaged file may raise anything
         raise CheckpointError(f"{path}: {_why_unreadable(error)}") from error
     if not isinstance(contents, dict):
         raise CheckpointError(f"{path}: holds a {type(contents).__name__}, not a checkpoint")
@@ -176,8 +176,9 @@ def _why_unreadable(error: Exception) -> str:
     if foreign is not None:
         name = foreign[1] or foreign[2]
         return (
-            f"holds an object of {name} beside or instead of weights, which is not loaded because "
-            "it might execute code; save the weights alone, with torch.save(net.state_dict(), …)"
+            f"holds an object of {name} in addition to or instead of weights, which is not loaded "
+            "because it might execute code; save the weights alone, with "
+            "torch.save(net.state_dict(), …)"
         )
     if "TorchScript" in text:
         return "is a TorchScript program; the weights alone are needed, as torch.save writes them"
@@ -272,7 +273,8 @@ def without_prefixes(weights: Mapping[str, Tensor]) -> Iterator[State]:
     """The weights as they are, then without the first part of their names as often as all share it.
 
     Training scripts name the network within a larger module (``net_g.``, ``model.``, ``ema.``);
-    some networks have such a part of their own. Whoever knows the network takes what fits.
+    some networks have such a part of their own. The caller, who has the network, uses those that
+    fit.
     """
     state = dict(weights)
     yield state
@@ -291,17 +293,17 @@ def load_into(
     strict: bool = True,
     identify: Callable[[Mapping[str, Tensor]], str | None] | None = None,
 ) -> list[str]:
-    """Loads weights into a network; a common prefix of the names that it lacks is taken off.
+    """Loads weights into a network; a common prefix that its names lack is removed.
 
     Args:
         net: the network.
         weights: a state dict.
         path: the file of the weights, for messages.
-        strict: every key and shape must fit; otherwise what fits is loaded.
+        strict: whether every key and shape must fit; otherwise those that fit are loaded.
         identify: says, for the message, which network the weights belong to, if it can.
 
     Returns:
-        With ``strict=False``, what was left out, a line each.
+        With ``strict=False``, the weights that were left out, one line for each kind of misfit.
 
     Raises:
         CheckpointError: ``strict`` and something does not fit; says which keys and shapes.

@@ -63,7 +63,7 @@ class Complexity:
 
     @property
     def published_macs(self) -> int:
-        """As the papers' tables count."""
+        """Operations as the tables of the papers count them."""
         return self.total_macs + sum(self.published_extra.values())
 
 
@@ -78,7 +78,7 @@ def measure_network(section: Mapping[str, Any], height: int, width: int) -> Comp
         width: width of the input, in pixels.
 
     Raises:
-        ValueError: a size below 1, or arguments that the network does not take.
+        ValueError: a size below 1, or arguments that the network does not accept.
         ContractError: the network does not map one picture to one picture.
 
     Examples:
@@ -123,7 +123,7 @@ def _build(section: Mapping[str, Any]) -> tuple[nn.Module, Contract]:
     try:
         return net, contract_of(net)
     except ContractError:
-        # Some networks do without their own tensors' values only once they are built.
+        # Some networks need the values of their own tensors only while they are built.
         net = build_network(section)
     contract = contract_of(net)
     with contextlib.suppress(ContractError):
@@ -133,7 +133,7 @@ def _build(section: Mapping[str, Any]) -> tuple[nn.Module, Contract]:
     return net, contract
 
 
-# Everything else that FlopCounterMode knows is a matrix product of a linear layer.
+# Everything else that FlopCounterMode counts is a matrix product of a linear layer.
 _KINDS = {
     torch.ops.aten.convolution: "convolution",
     torch.ops.aten._convolution: "convolution",

@@ -23,7 +23,7 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     nearest = nearest_name(name, candidates)
     if nearest is not None:
         return f"; did you mean {nearest!r}?"
-    return f"; it knows: {', '.join(candidates)}" if candidates else ""
+    return f"; available: {', '.join(candidates)}" if candidates else ""
 
 
 _KEYWORDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)

@@ -21,7 +21,8 @@ from mambair.ops.native.block_shapes import PARAMETERS, SLACK, BlockSizes, misfi
 EPS = 1e-5  # of every norm
 _SHARES = 16  # of the map, which the backward pass sums one by one
 
-# What passes from sweep to sweep, by its name in BlockArguments; the backward pass reads it again.
+# Tensors that pass from sweep to sweep, by their names in BlockArguments; the backward pass reads
+# them again.
 _KEPT = (
     "after_attention", "after_ffn1", "after_scan", "hidden1", "hidden2", "inner", "ordered",
     "scanned", "projected", "indices", "qkv", "attended", "log_sums", "states",
@@ -31,7 +32,7 @@ _DISTINCT = ("after_attention", "after_ffn1", "hidden1", "inner", "ordered", "pr
 
 
 def takes(x: Tensor) -> bool:
-    """Returns whether the kernels were built and take such a tensor: float32, on a CPU."""
+    """Returns whether the kernels were built and accept such a tensor: float32, on a CPU."""
     if not native.AVAILABLE or x.device.type != "cpu" or x.dtype != torch.float32:
         return False
     return not torch.is_autocast_enabled("cpu")
@@ -70,10 +71,10 @@ def attentive_block(
             ``None``.
         noise: the routing's noise itself, ``(B, H·W, T)``, or ``None``.
         soft: whether the choice of a class has a gradient, that of the softmax (straight-through).
-        keep: whether the backward pass will be wanted.
+        keep: whether a backward pass will follow.
 
     Returns:
-        The result ``(B, H, W, C)``, and with ``keep`` what the backward pass needs, else empty.
+        The result ``(B, H, W, C)``, and with ``keep`` what the backward pass needs (else empty).
 
     Raises:
         ValueError: sizes that do not fit together.

@@ -1,7 +1,7 @@
-"""The parameters that the kernel of whole blocks takes, where a block has just those layers.
+"""The parameters that the kernel of whole blocks needs, if a block consists of just those layers.
 
 The kernel does not call the layers. So each has to be exactly of the class that this package built
-it of, with its settings, and with nobody watching what passes through it; otherwise the layers run.
+it of, with its settings, and without hooks on what passes through it; otherwise the layers run.
 They also run where ``"auto"`` would choose another backend of the scan than the kernel's own.
 """
 

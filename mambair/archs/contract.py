@@ -104,7 +104,7 @@ def _scale(net: nn.Module, channels: int, height: int, width: int) -> int:
     shape = tuple(output.shape)
     scale = shape[-1] // width if len(shape) == 4 else 0
     if not scale or shape != (1, channels, scale * height, scale * width):
-        raise ContractError(f"it makes {shape} of {(1, channels, height, width)}")
+        raise ContractError(f"it returns {shape} for {(1, channels, height, width)}")
     return scale
 
 

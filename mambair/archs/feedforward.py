@@ -1,7 +1,7 @@
 """The two feed-forward networks of MambaIRv2, over a token map ``(B, H, W, C)``.
 
-Both take the normalization before them and the residuals after them, which belong to the block: the
-linear layers at their ends do these in the same pass.
+Both accept the normalization before them and the residuals after them, which belong to the block:
+the linear layers at their ends do these in the same pass.
 """
 
 from __future__ import annotations

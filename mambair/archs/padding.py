@@ -1,4 +1,4 @@
-"""Padding pictures to the sizes that networks take."""
+"""Padding pictures to the sizes that networks accept."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """The networks by name: registering, finding, detecting and building them.
 
-A network registers itself at its class, which says everything that the rest of the package asks:
+A network registers itself at its class, which states everything that the rest of the package needs:
 
 - ``detect(state)``, a class method: the constructor arguments that a state dict belongs to, or
-  ``None`` if it is another network's. A class may do without; its files must then hold the section
-  that builds it, which training writes into them;
+  ``None`` if it is another network's. A class need not have it; its files must then hold the
+  section that builds it, which training writes into them;
 - ``in_chans`` and ``upscale``, attributes of an instance, and ``size_multiple``, of which the sides
   of its input must be multiples (see :mod:`mambair.archs.contract`).
 
@@ -110,7 +110,7 @@ def build_network(section: Mapping[str, Any]) -> nn.Module:
 
     Raises:
         UnknownArchError: there is no such network.
-        TypeError, ValueError: arguments that it does not take.
+        TypeError, ValueError: arguments that it does not accept.
 
     Examples:
         >>> from mambair.archs.registry import build_network
@@ -126,7 +126,7 @@ def build_on_meta(section: Mapping[str, Any]) -> nn.Module:
     """The network of a section on torch's ``meta`` device: shapes without numbers.
 
     Raises:
-        UnknownArchError, TypeError, ValueError: as of :func:`build_network`.
+        UnknownArchError, TypeError, ValueError: see :func:`build_network`.
     """
     try:
         with torch.device("meta"):
@@ -138,8 +138,8 @@ def build_on_meta(section: Mapping[str, Any]) -> nn.Module:
 def detect_network(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """The ``network_g`` section that builds the network of a state dict.
 
-    What no tensor shows keeps its default: ``img_range`` (1 in every published network) and what
-    only concerns running (``use_checkpoint``, ``routing``, …).
+    Arguments that no tensor shows keep their defaults: ``img_range`` (1 in every published
+    network) and those that only concern running (``use_checkpoint``, ``routing``, …).
 
     Args:
         state: weights of a registered network.
@@ -175,7 +175,7 @@ def detect_network(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def describe_weights(state: Mapping[str, Tensor]) -> str | None:
-    """The network that weights belong to, for a message; ``None`` if it cannot be told."""
+    """The network that weights belong to, for a message; ``None`` if it is not recognized."""
     try:
         section = detect_network(state)
     except DetectionError:

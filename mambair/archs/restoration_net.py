@@ -36,7 +36,8 @@ class RestorationNet(nn.Module):
     """Everything around the stages of a restoration network.
 
     A subclass fills ``layers`` with stages and says in :meth:`_stage_arguments` what their blocks
-    take beside the features. Any size is taken: the network pads its input and cuts its output.
+    need in addition to the features. Any size is accepted: the network pads its input and crops
+    its output.
 
     Args:
         in_chans: colors of input and output, 3 (RGB) or 1 (gray).
@@ -54,7 +55,7 @@ class RestorationNet(nn.Module):
     """
 
     mean: Tensor
-    size_multiple: ClassVar[int] = 1  # of the input: any size from 1×1 is taken
+    size_multiple: ClassVar[int] = 1  # of the input: any size from 1×1 is accepted
 
     def __init__(
         self,
@@ -283,7 +284,7 @@ def residual_conv(dim: int, kind: str) -> nn.Module:
 
 
 def init_linear(module: nn.Module) -> None:
-    """Truncated normal weights, σ 0.02, and no bias, for a linear layer; others are left alone."""
+    """Truncated normal weights, σ 0.02, and no bias, for a linear layer; others are unchanged."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:

@@ -1,8 +1,8 @@
 """Initial weights with which a light network is a bicubic interpolation.
 
 A network that begins there needs no training to be as good as what it is compared with, so the
-first iterations already go into being better. The network stays an ordinary one: every parameter is
-trained, and nothing but values differs from another initialization.
+first iterations already improve on that. The network stays an ordinary one: every parameter is
+trained, and only values differ from another initialization.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A restored picture beside its source: a measurement, and panels of the part with most detail."""
+"""Compares a restored picture with its source: a measurement, and panels of its finest detail."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def y_psnr(image: Pixels, truth: Pixels, border: int) -> float:
 
 
 def comparison(images: list[Pixels], captions: list[str]) -> Pixels:
-    """The part with most detail of every image, enlarged, side by side under captions.
+    """The part with most detail of every picture, enlarged, side by side under captions.
 
     Args:
         images: pictures of one size, uint8 or uint16, gray, BGR or BGRA.
-        captions: one an image.
+        captions: one for each picture.
 
     Returns:
         uint8 ``(H, W, 3)`` BGR.

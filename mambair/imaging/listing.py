@@ -46,8 +46,8 @@ def list_pictures(
 
     Args:
         root: folder, or ``pkg://package/folder``.
-        include: glob patterns of file names, of which one must match.
-        exclude: glob patterns of which none may match.
+        include: glob patterns; a file name must match one of them.
+        exclude: glob patterns; a file name must match none of them.
 
     Raises:
         PictureError: no such folder, a pattern of ``include`` that names nothing, or no picture.

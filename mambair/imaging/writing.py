@@ -14,7 +14,7 @@ from mambair.atomic import write_atomically
 from mambair.imaging.errors import PictureError
 from mambair.imaging.pixels import Pixels, to_eight_bits
 
-# Little is lost where a format must lose something.
+# Quality of the lossy formats: little is lost.
 _QUALITY = {".jpg": 95, ".jpeg": 95, ".webp": 95}
 _DEEP = (".png", ".tif", ".tiff")  # formats that hold 16 bits
 _ALPHA = (".png", ".tif", ".tiff", ".webp")  # formats that hold alpha
@@ -23,8 +23,8 @@ _ALPHA = (".png", ".tif", ".tiff", ".webp")  # formats that hold alpha
 def write_image(image: Pixels, path: str | os.PathLike[str]) -> None:
     """Writes a picture; the file is either its old self or complete.
 
-    JPEG and WebP are written at quality 95. What the format cannot hold is converted: 16 bits to 8,
-    alpha dropped.
+    JPEG and WebP are written at quality 95. Pixels that the format cannot hold are converted:
+    16 bits to 8, alpha dropped.
 
     Args:
         image: as from :func:`read_image`.
@@ -44,7 +44,7 @@ def write_image(image: Pixels, path: str | os.PathLike[str]) -> None:
             encoded = _encode_with_pillow(image, extension)
             write_bytes(encoded, path)
             return
-        image = image[..., [0, 0, 0, 1]]  # no encoder here knows gray and alpha of 16 bits
+        image = image[..., [0, 0, 0, 1]]  # no encoder here supports gray and alpha of 16 bits
     try:
         content = encode_image(image, extension)
     except ValueError as error:
@@ -60,7 +60,7 @@ def encode_image(image: Pixels, extension: str) -> bytes:
         extension: ``.png``, ``.jpg``, …
 
     Raises:
-        ValueError: OpenCV does not know the format, or cannot write such pixels in it.
+        ValueError: OpenCV does not support the format, or cannot write such pixels in it.
     """
     parameters = []
     if extension in _QUALITY:

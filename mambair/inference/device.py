@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-_ACCELERATORS = ("cuda", "xpu", "mps")  # in the order in which "auto" takes them
+_ACCELERATORS = ("cuda", "xpu", "mps")  # in the order in which "auto" tries them
 
 
 def pick_device(name: str = "auto") -> torch.device:

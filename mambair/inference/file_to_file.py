@@ -1,4 +1,4 @@
-"""Restores one picture from file to file, with a measurement and a comparison if wanted."""
+"""Restores one picture from file to file, with a measurement and a comparison on request."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def restore_file(
         restorer: network, device and tiling.
         source: the picture.
         target: path of the result.
-        simulate: take the picture for the truth: shrink it by the network's scale, restore that,
-            and measure.
+        simulate: treat the picture as the ground truth: shrink it by the network's scale, restore
+            that, and measure.
         compare: also write ``<target>_compare.png``.
         progress: called with fractions of the picture.
 
@@ -76,9 +76,9 @@ def restore_file(
 
 
 def _simulate(image: Pixels, scale: int, source: Path) -> tuple[Pixels, Pixels]:
-    """Truth and low-resolution version of a picture."""
+    """Ground truth and low-resolution version of a picture."""
     if image.dtype != np.uint8 or (image.ndim == 3 and image.shape[2] != 3):
-        raise PictureError(f"{source}: --simulate takes pictures of 8 bits without alpha")
+        raise PictureError(f"{source}: --simulate needs pictures of 8 bits without alpha")
     truth = crop_to_multiple(image, scale)
     if min(truth.shape[:2]) <= 2 * scale:
         raise PictureError(f"{source}: too small to shrink by {scale} and measure")

@@ -42,7 +42,7 @@ def load_network(
         The network and its ``network_g`` section.
 
     Raises:
-        CheckpointError: the file cannot be read, or is of no network known here.
+        CheckpointError: the file cannot be read, or is not of a network known here.
 
     Examples:
         >>> from mambair.inference.loading import load_network
@@ -63,7 +63,7 @@ class ModelDescription:
 
     Attributes:
         section: the ``network_g`` section that builds the network.
-        contract: channels, scale, and the sizes that it takes.
+        contract: channels, scale, and the sizes that the network accepts.
         parameters: trainable numbers.
     """
 
@@ -73,11 +73,11 @@ class ModelDescription:
 
 
 def describe_model(path: str | os.PathLike[str]) -> ModelDescription:
-    """Says what a weights file holds; the network gets no memory.
+    """Describes the contents of a weights file; no memory is allocated for the network.
 
     Raises:
         CheckpointError: see :func:`load_network`.
-        ContractError: the network restores no single pictures.
+        ContractError: the network does not restore single pictures.
     """
     _, section = _read(path, "params_ema")
     net = _build(build_on_meta, section, path)
@@ -102,7 +102,7 @@ def _build(
 ) -> nn.Module:
     try:
         return build(section)
-    except Exception as error:  # whatever a foreign constructor does with its arguments
+    except Exception as error:  # a foreign constructor may raise anything
         raise CheckpointError(
             f"{path}: holds a {section['type']}, which cannot be built: {error}"
         ) from error

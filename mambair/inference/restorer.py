@@ -31,7 +31,7 @@ class Restorer:
     """A network and what is needed to apply it to pictures as they come.
 
     Args:
-        net: a restoration network of 1 or 3 channels; its scale and the sizes it takes are those
+        net: a restoration network of 1 or 3 channels; its scale and the sizes it accepts are those
             of :func:`mambair.archs.contract.contract_of`.
         device: device that runs the network.
         tiling: how to cut large pictures; by default blended tiles of 256 pixels.
@@ -43,7 +43,7 @@ class Restorer:
         channels: channels of the network, 3 (RGB) or 1 (gray).
 
     Raises:
-        ContractError: the network restores no single pictures of 1 or 3 channels.
+        ContractError: the network does not restore single pictures of 1 or 3 channels.
     """
 
     def __init__(
@@ -80,10 +80,10 @@ class Restorer:
 
     @classmethod
     def from_checkpoint(cls, path: str | os.PathLike[str], **arguments: Any) -> Restorer:
-        """A restorer with the network of a weights file; other arguments as of the class.
+        """A restorer with the network of a weights file; other arguments are those of the class.
 
         Raises:
-            CheckpointError: see :func:`load_network`, or the network restores no pictures.
+            CheckpointError: see :func:`load_network`, or the network does not restore pictures.
         """
         net, _ = load_network(path)
         try:
@@ -104,7 +104,7 @@ class Restorer:
             picture: an array of uint8, uint16 or float, ``(H, W)`` gray, ``(H, W, 2)`` gray and
                 alpha, ``(H, W, 3)`` or ``(H, W, 4)`` with alpha; a PIL picture (EXIF orientation is
                 applied, palettes become colors); or a float tensor ``(B, C, H, W)`` with 1 to 4
-                channels, meant as those of an array.
+                channels, which have the same meaning as those of an array.
             order: channel order of arrays and tensors: ``"rgb"`` or ``"bgr"`` (OpenCV's).
             progress: called with the fraction of the picture done since the last call.
 
@@ -112,7 +112,7 @@ class Restorer:
             The same kind, type and channels; sides times the scale of the network.
 
         Raises:
-            PictureError: it is none of these; says what was given and what is taken.
+            PictureError: it is none of these; says what was given and what is accepted.
 
         Examples:
             >>> import mambair, numpy as np

@@ -79,7 +79,7 @@ def default_weights(task: Task | None = None, scale: int | None = None) -> Path:
                 f"scale {scale}: there are weights for {SCALES}; name others instead of a task"
             )
         name = f"tiny_x{scale}"
-    # Not what has this name in the current directory: a training of it, say, that has just begun.
+    # Never a model of this name in the current directory, which may be a training just begun.
     shipped = shipped_models()
     if name not in shipped:
         raise CheckpointError(f"{name}: is missing from this installation of basicsr-mambair")
@@ -87,7 +87,7 @@ def default_weights(task: Task | None = None, scale: int | None = None) -> Path:
 
 
 def list_models(root: str | os.PathLike[str] = ".") -> list[str]:
-    """The names that :func:`mambair.load` knows.
+    """The names of models that :func:`mambair.load` accepts.
 
     Args:
         root: the folder that holds ``experiments/``.

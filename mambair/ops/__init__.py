@@ -1,4 +1,4 @@
-"""Numerical operators: nothing here knows of networks, data or option files."""
+"""Numerical operators: nothing here depends on networks, data or option files."""
 
 from mambair.ops.selective_scan import selective_scan, selective_scan_tokens
 

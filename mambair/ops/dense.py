@@ -208,7 +208,7 @@ def _empty_gradients(inputs: _Inputs) -> tuple[Tensor, ...]:
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     named = _Inputs(*inputs)
     ctx.has_residual = named.residual is not None
-    kept = named._replace(residual=None)._asdict()  # only its gradient is wanted, which is known
+    kept = named._replace(residual=None)._asdict()  # only its gradient is needed, which is known
     ctx.plain = {k: v for k, v in kept.items() if not isinstance(v, Tensor)}
     ctx.names = tuple(k for k in kept if k not in ctx.plain)
     ctx.save_for_backward(*(kept[name] for name in ctx.names))

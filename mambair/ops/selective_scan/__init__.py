@@ -53,7 +53,7 @@ def available_backends(device: str = "cpu") -> dict[str, str | None]:
 
     Returns:
         Maps backend names to reasons; ``None`` means "can run". In the order of preference of
-        ``"auto"``, which takes the first that can run and is not ``"reference"``.
+        ``"auto"``, which chooses the first that can run and is not ``"reference"``.
     """
     request = ScanRequest(device)
     return {name: backend.unavailable_reason(request) for name, backend in BACKENDS.items()}
@@ -76,7 +76,7 @@ def select_automatic(
         device: device type.
         dtype: dtype of the state, float32 or float64.
         d_state: state size N.
-        in_operator: as in a compiled program, which takes only backends that have a backward pass
+        in_operator: as in a compiled program, which accepts only backends that have a backward pass
             of their own.
     """
     return select("auto", ScanRequest(device, dtype, d_state), in_operator).name

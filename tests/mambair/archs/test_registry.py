@@ -1,4 +1,4 @@
-"""What every registered network must do; a new one is tested without a change here."""
+"""Requirements on every registered network; a new one is tested without a change here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mambair.archs.contract import Contract, ContractError, contract_of
 from mambair.archs.registry import build_network, detect_network, registered_archs
 from tests.mambair.archs.compilation import assert_compiles_and_exports
 
-# Networks that know these arguments are built small; others with their own defaults.
+# Networks that accept these arguments are built small; others with their own defaults.
 _SMALL: dict[str, Any] = {
     "embed_dim": 30, "depths": [1, 1], "num_heads": [2, 2], "d_state": 2, "window_size": 4,
     "inner_rank": 4, "num_tokens": 4, "mlp_ratio": 1.2, "upscale": 2,
@@ -72,7 +72,7 @@ def test_compiles_and_exports(cls: type[nn.Module]) -> None:
 
 
 @every_arch
-def test_it_takes_a_single_file(cls: type[nn.Module]) -> None:
+def test_a_network_is_a_single_file(cls: type[nn.Module]) -> None:
     """Networks of this package are found by the name of their file alone."""
     if cls.__module__.startswith("mambair."):
         assert cls.__module__.endswith("_arch")
@@ -107,7 +107,7 @@ def test_contracts_are_found_by_trial() -> None:
     padded = nn.Sequential(nn.ReflectionPad2d(5), nn.Conv2d(3, 3, 11))
     assert contract_of(padded) == Contract(3, 1, 1, minimum_size=6)
     for net, reason in (
-        (nn.Conv2d(3, 5, 1), r"it makes \(1, 5, 65, 67\)"),
+        (nn.Conv2d(3, 5, 1), r"it returns \(1, 5, 65, 67\)"),
         (nn.Linear(3, 3), ""),
         (nn.LSTM(3, 3), ""),
     ):

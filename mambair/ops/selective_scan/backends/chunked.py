@@ -1,4 +1,4 @@
-"""Backend ``torch``: a chunked scan in plain PyTorch, for every device PyTorch knows.
+"""Backend ``torch``: a chunked scan in plain PyTorch, for every device PyTorch supports.
 
 The sequence is cut into *segments*; only one segment's B·segment·D·N elements exist at a time, in
 the forward and in the backward pass, so memory does not grow with L·D·N. Between segments only the
@@ -36,7 +36,7 @@ from mambair.ops.selective_scan.backend import (
 # Half and twice these cost the same within the noise on 2 cores; far smaller or larger ones, more.
 _SEGMENT_ELEMENTS = 1 << 20
 _STEP_ELEMENTS = 1 << 15
-# Tokens of a segment at least: the states kept between segments stay below this share of L·D·N.
+# Least tokens of a segment: the states kept between segments stay below this share of L·D·N.
 _MIN_SEGMENT = 64
 
 
@@ -149,7 +149,7 @@ class _Plan:
 
 
 class _Segment:
-    """Discretised tensors of one segment, padded with tokens that leave the state as it is.
+    """Discretized tensors of one segment, padded with tokens that leave the state as it is.
 
     ``a = exp(δ A)`` and ``b = δ u B`` are ``(B, S, G, N, K)``, S = strips · steps; ``delta`` and
     ``u`` are ``(B, S, G, 1, K)``.

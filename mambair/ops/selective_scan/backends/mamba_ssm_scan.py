@@ -1,4 +1,4 @@
-"""Backend ``mamba_ssm``: the CUDA kernel of the package mamba-ssm, where it is really there."""
+"""Backend ``mamba_ssm``: the CUDA kernel of the package mamba-ssm, where it can be imported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recurrence as it is written: one step a token. Slow; the measure of the other backends."""
+"""The recurrence as it is written, one step for each token: slow, but the reference for tests."""
 
 from __future__ import annotations
 
