@@ -121,7 +121,7 @@ def network(**changes: object) -> nn.Module:
     return MambaIRv2Light(**section)
 
 
-def test_what_does_not_fit_is_said() -> None:
+def test_what_does_not_fit_is_reported() -> None:
     weights = network(embed_dim=32).state_dict()
     with pytest.raises(CheckpointError) as raised:
         load_into(network(), weights, "other.pth", identify=describe_weights)

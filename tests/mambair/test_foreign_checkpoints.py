@@ -38,8 +38,8 @@ def assert_holds(path: Path, state: dict) -> None:
     "prefix",
     ["_orig_mod.", "module._orig_mod.", "net_g.", "model.", "params.", "ema_model.", "a.module.b."],
 )
-def test_a_common_prefix_is_taken_off(prefix: str, tmp_path: Path) -> None:
-    """What DataParallel, torch.compile and larger modules put before the names."""
+def test_a_common_prefix_is_removed(prefix: str, tmp_path: Path) -> None:
+    """Prefixes that DataParallel, torch.compile and larger modules put before the names."""
     state = network().state_dict()
     path = tmp_path / "a.pth"
     torch.save({"state_dict": {f"{prefix}{name}": value for name, value in state.items()}}, path)
@@ -80,7 +80,7 @@ def test_several_entries_with_weights_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("empty", [None, {}])
-def test_an_empty_average_is_said(empty: object, tmp_path: Path) -> None:
+def test_an_empty_average_is_reported(empty: object, tmp_path: Path) -> None:
     state = network().state_dict()
     path = tmp_path / "a.pth"
     torch.save({"params_ema": empty, "params": state}, path)
@@ -89,7 +89,7 @@ def test_an_empty_average_is_said(empty: object, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-def test_harmless_objects_beside_weights(zipped: bool, tmp_path: Path) -> None:
+def test_harmless_objects_stored_with_weights(zipped: bool, tmp_path: Path) -> None:
     state = network().state_dict()
     contents = {
         "params": state,
@@ -115,7 +115,7 @@ def test_other_objects_are_refused_in_a_line(tmp_path: Path) -> None:
     assert "weights_only" not in str(raised.value)
 
 
-def test_what_a_variant_has_and_lacks_is_said(tmp_path: Path) -> None:
+def test_what_a_variant_has_and_lacks_is_reported(tmp_path: Path) -> None:
     """Weights that look like MambaIR's and are not."""
     state = MambaIR(embed_dim=30, depths=[1], upsampler="pixelshuffledirect").state_dict()
     state["layers.0.extra.weight"] = torch.ones(1)

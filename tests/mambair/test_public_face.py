@@ -129,7 +129,7 @@ def test_modes_of_pil(model: Restorer, mode: str, restored: str) -> None:
         (None, "a NoneType was given"),
     ],
 )
-def test_what_is_no_picture_is_named(model: Restorer, picture: object, given: str) -> None:
+def test_what_is_not_a_picture_is_named(model: Restorer, picture: object, given: str) -> None:
     with pytest.raises(PictureError, match=f"{given}.*a picture is an array of uint8"):
         model(picture)  # type: ignore[type-var]
 

@@ -1,4 +1,4 @@
-"""What every network must do under PyTorch's compilers."""
+"""Requirements on every network under PyTorch's compilers."""
 
 from __future__ import annotations
 

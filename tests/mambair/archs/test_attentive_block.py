@@ -150,7 +150,7 @@ def test_the_number_of_threads_does_not_show() -> None:
 
 
 class Adapted(nn.Linear):
-    """A layer that is not the one the kernel knows."""
+    """A layer of another class than the kernel implements."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return super().forward(x) * 2

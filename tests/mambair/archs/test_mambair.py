@@ -9,7 +9,7 @@ from mambair.archs import MambaIR
 from mambair.ops.selective_scan import available_backends
 from tests.mambair.archs.compilation import assert_compiles_and_exports
 
-# Section 7 of the specification: trainable parameters of the published configurations.
+# Trainable parameters of the published configurations.
 _CLASSIC = dict(embed_dim=180, depths=[6] * 6, d_state=16, mlp_ratio=2, upsampler="pixelshuffle")
 _LIGHT = dict(
     embed_dim=60, depths=[6] * 4, d_state=10, mlp_ratio=1.2, upsampler="pixelshuffledirect"

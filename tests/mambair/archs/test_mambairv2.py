@@ -1,4 +1,4 @@
-"""What every MambaIRv2 must do, whatever its configuration."""
+"""Requirements on MambaIRv2 in every configuration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mambair.ops import native
 from tests.conftest import photograph, tiny_network
 from tests.mambair.archs.compilation import assert_compiles_and_exports
 
-# Section 4 of the specification: trainable parameters of the published configurations.
+# Trainable parameters of the published configurations.
 _S = dict(embed_dim=132, depths=[4] * 6, num_heads=[4] * 6)
 _B = dict(embed_dim=174, depths=[6] * 6, num_heads=[6] * 6)
 _L = dict(embed_dim=174, depths=[6] * 9, num_heads=[6] * 9)

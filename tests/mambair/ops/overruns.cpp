@@ -1,4 +1,5 @@
-// Deliberate overruns, which the build with checks has to end the process for (test_native.py).
+// Deliberate overruns, at each of which the build with checks must end the process
+// (test_native.py).
 
 #include <cstring>
 #include <vector>

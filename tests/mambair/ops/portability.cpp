@@ -1,5 +1,6 @@
-// One block of MambaIRv2, forward and backward, as a program of its own: what test_portability.py
-// builds for other compilers and processors. Prints results and gradients, a number a line.
+// One block of MambaIRv2, forward and backward, as a program of its own that
+// test_portability.py builds for other compilers and processors. Prints results and gradients, one
+// number on each line.
 
 #include <cstdio>
 #include <cstdlib>

@@ -16,7 +16,7 @@ mkdir -p "$copy/experiments"
 cp -r experiments/pretrained_models "$copy/experiments/"
 cd "$copy"
 rm -f mambair/ops/native/_kernels*.so
-# build_ext goes on without the extension where it cannot be compiled; the test below does not.
+# build_ext continues without the extension where it cannot be compiled; the test below does not.
 MAMBAIR_SANITIZE=1 "$python" setup.py -q build_ext --inplace
 
 # The sanitizers' library comes before all others, and libstdc++ right after it: it looks for the

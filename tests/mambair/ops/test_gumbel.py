@@ -59,7 +59,7 @@ def test_integer_and_tensor_mixers_agree() -> None:
     assert mixed == [_mix_int(value) for value in (0, 1, 0xDEADBEEF, 0xFFFFFFFF)]
 
 
-def test_generators_are_left_alone() -> None:
+def test_generators_are_not_advanced() -> None:
     before = torch.get_rng_state()
     seeded_gumbel(10, 10, seed=0, stream=0)
     assert torch.equal(before, torch.get_rng_state())

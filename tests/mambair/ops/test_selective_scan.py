@@ -356,7 +356,7 @@ class TestNative:
         for own, other in zip(gradients["cpp"], gradients["torch"], strict=True):
             assert relative(own, other) < 1e-5
 
-    def test_limits_are_told(self) -> None:
+    def test_limits_are_reported(self) -> None:
         inputs = [torch.zeros(1, 3, 2), torch.zeros(1, 3, 2), torch.zeros(2, 65)]
         inputs += [torch.zeros(1, 3, 65)] * 2
         with pytest.raises(BackendUnavailableError, match="d_state up to 64, not 65"):
