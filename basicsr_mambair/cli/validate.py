@@ -39,6 +39,6 @@ def validate(paths: tuple[str, ...], files: bool, more: tuple[str, ...]) -> None
             wrong = True
             click.secho(str(error), fg="red", err=True)
         else:
-            click.echo(f"{path}: good, a file for {'training' if is_train else 'testing'}")
+            click.echo(f"{path}: valid, for {'training' if is_train else 'testing'}")
     if wrong:
         raise SystemExit(1)

@@ -23,7 +23,7 @@ from basicsr_mambair.models.options import RESTORATION, RestorationVal
 from basicsr_mambair.models.training_losses import TrainingLosses, check_loss_sections
 from basicsr_mambair.registering import registers_in
 from mambair.archs.contract import ContractError, contract_of
-from mambair.archs.padding import mirror_to_multiple
+from mambair.archs.padding import run_padded
 from mambair.imaging.resizing import imresize
 from mambair.inference.ensemble import self_ensemble
 from mambair.inference.tiles import parse_tile, run_tiled
@@ -218,13 +218,10 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
     def _restore(self, net: torch.nn.Module, x: Tensor) -> Tensor:
         multiple, least = self._sizes
 
-        def fitted(tile: Tensor) -> Tensor:
-            """Runs a tile in a size that the network accepts."""
-            height, width = (side * self.scale for side in tile.shape[-2:])
-            output: Tensor = net(mirror_to_multiple(tile, multiple, least))
-            return output[..., :height, :width]
+        def on_tile(tile: Tensor) -> Tensor:
+            return run_padded(net, tile, self.scale, multiple, least)
 
-        return run_tiled(fitted, x, self.scale, self.tiling)
+        return run_tiled(on_tile, x, self.scale, self.tiling)
 
     @cached_property
     def _sizes(self) -> tuple[int, int]:

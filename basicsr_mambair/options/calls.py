@@ -24,7 +24,7 @@ from mambair.signatures import (
 )
 
 SIMILAR = 0.8
-# Numbers that no signature limits: beyond them an option is a slip, and building takes for ever.
+# Numbers that no signature limits: beyond them an option is a slip, and building would not end.
 _LARGEST = {int: 10**6, float: 10**6}
 _LIMITS = {
     "lr": Range(gt=0, le=100),

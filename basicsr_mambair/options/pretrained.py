@@ -30,7 +30,7 @@ def find_pretrained(options: dict[str, Any]) -> None:
         try:
             if Path(value).expanduser().is_file():
                 continue
-            found = find_weights(Path(value).stem if Path(value).suffix else value)
+            found = find_weights(value)
         except (CheckpointError, OSError, RuntimeError, ValueError):  # the checks will name it
             continue
         warnings.warn(f"path.{key}: {value} does not exist; using {found}", stacklevel=2)

@@ -59,7 +59,7 @@ class RealPairOptions(CropOptions, DatasetOptions):
     dataroot_gt: str = option(doc="Folder of true pictures.")
     dataroot_lq: str = option(doc="Folder of pictures to restore.")
     meta_info: str | None = option(None, doc="File that names the pairs, one on each line.")
-    filename_tmpl: str = option("{}", doc="Name of the LQ file made of that of the GT file.")
+    filename_tmpl: str = option("{}", doc="Name of an LQ file; {} is that of the GT file.")
 
 
 @dataclass

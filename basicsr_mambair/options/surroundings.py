@@ -61,7 +61,7 @@ def _check_roots(context: Context, section: Mapping[str, Any], path: Path) -> bo
 def _check_crop(context: Context, section: Mapping[str, Any], path: Path) -> None:
     """A crop that is larger than a picture, as far as headers tell."""
     from mambair.imaging.errors import PictureError
-    from mambair.imaging.listing import list_pictures
+    from mambair.imaging.listing import as_list, list_pictures
     from mambair.imaging.reading import picture_size
 
     side, types = section.get("gt_size"), ("MambaIRPairedDataset", "DegradedImageDataset")
@@ -75,7 +75,7 @@ def _check_crop(context: Context, section: Mapping[str, Any], path: Path) -> Non
     roots = section.get("dataroot_gt")
     left = _SIZES_READ
     for root in roots if isinstance(roots, list) else [roots]:
-        patterns = (_listed(section.get("include", "*")), _listed(section.get("exclude")))
+        patterns = (as_list(section.get("include", "*")), as_list(section.get("exclude")))
         try:
             present = list_pictures(str(root))
         except PictureError:
@@ -97,12 +97,6 @@ def _check_crop(context: Context, section: Mapping[str, Any], path: Path) -> Non
                     f"is {side}, but {picture} has {height}×{width} pixels (height × width)",
                 )
                 return
-
-
-def _listed(value: Any) -> list[str]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def _check_weights(context: Context) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -30,3 +32,22 @@ def mirror_to_multiple(x: Tensor, multiple: int, least: int = 1) -> Tensor:
             index = torch.where(index < size, index, 2 * size - 1 - index)
             x = x.index_select(dim, index)
     return x
+
+
+def run_padded(
+    net: Callable[[Tensor], Tensor], x: Tensor, scale: int, multiple: int, least: int = 1
+) -> Tensor:
+    """Applies a network to a picture of any size: pads it, and cuts the result.
+
+    Args:
+        net: maps ``(B, C, H', W')`` to ``(B, C, scale·H', scale·W')``.
+        x: ``(B, C, H, W)``.
+        scale: scale of the network.
+        multiple: sides that the network accepts are multiples of this.
+        least: and at least this long.
+
+    Returns:
+        ``(B, C, scale·H, scale·W)``.
+    """
+    height, width = (side * scale for side in x.shape[-2:])
+    return net(mirror_to_multiple(x, multiple, least))[..., :height, :width]

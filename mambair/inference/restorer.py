@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mambair.archs.contract import Contract, ContractError, contract_of
-from mambair.archs.padding import mirror_to_multiple
+from mambair.archs.padding import run_padded
 from mambair.errors import CheckpointError
 from mambair.imaging.pixels import Pixels
 from mambair.inference import kinds
@@ -208,10 +208,8 @@ class Restorer:
         multiple, least = self.contract.size_multiple, self.contract.minimum_size
 
         def on_device(tile: Tensor) -> Tensor:
-            height, width = (side * self.scale for side in tile.shape[-2:])
-            padded = mirror_to_multiple(tile.to(self.device, dtype), multiple, least)
-            y: Tensor = self.net(padded)
-            return y[..., :height, :width].float().cpu()
+            x = tile.to(self.device, dtype)
+            return run_padded(self.net, x, self.scale, multiple, least).float().cpu()
 
         share = 8 if self.self_ensemble else 1
 

@@ -214,7 +214,7 @@ def test_a_short_quickstart_trains() -> None:
 
 def test_validate() -> None:
     good = run("validate", "-opt", write(training(), "good.yml"))
-    assert (good.returncode, good.stdout.strip()) == (0, "good.yml: good, a file for training")
+    assert (good.returncode, good.stdout.strip()) == (0, "good.yml: valid, for training")
     options = training(scale="two")
     options["train"]["total_itr"] = 5
     write(options, "bad.yml")
@@ -223,7 +223,7 @@ def test_validate() -> None:
     total = lines.index("  total_itr: 5") + 1
     bad = run("validate", "-opt", "good.yml", "-opt", "bad.yml", "-opt", "none.yml")
     assert bad.returncode == 1
-    assert "good.yml: good" in bad.stdout
+    assert "good.yml: valid" in bad.stdout
     assert f"bad.yml:{scale}: scale: must be a whole number" in bad.stderr
     assert f"bad.yml:{total}: train.total_itr: unknown key; did you mean" in bad.stderr
     assert "none.yml: the option file does not exist" in bad.stderr

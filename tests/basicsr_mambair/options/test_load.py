@@ -140,6 +140,8 @@ def test_numbers_as_people_write_them(tmp_path: Path) -> None:
         ),
         ("val.metrics", ["psnr"], "val.metrics: must be a section"),
         ("path.pretrain_network_g", "no.pth", "path.pretrain_network_g: no.pth does not exist"),
+        # The weights of this project are not meant by every file of that name.
+        ("path.pretrain_network_g", "mine/tiny_x2.pth", "mine/tiny_x2.pth does not exist"),
         ("path.pretrain_netwrok_g", None, None),
         ("num_gpu", -1, "num_gpu: must be 'auto' or a whole number"),
         ("num_gpu", "two", "num_gpu: must be 'auto' or a whole number"),
