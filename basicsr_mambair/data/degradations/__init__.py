@@ -9,14 +9,27 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from basicsr_mambair.data.degradations.degradation import Degradation
+from basicsr_mambair.data.degradations.degradation import (
+    Degradation,
+    Drawn,
+    PictureDegradation,
+    TensorDegradation,
+)
 from basicsr_mambair.data.degradations.registry import (
     DEGRADATIONS,
     build_degradation,
     register_degradation,
 )
 
-__all__ = ["DEGRADATIONS", "Degradation", "build_degradation", "register_degradation"]
+__all__ = [
+    "DEGRADATIONS",
+    "Degradation",
+    "Drawn",
+    "PictureDegradation",
+    "TensorDegradation",
+    "build_degradation",
+    "register_degradation",
+]
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from basicsr_mambair.data.degradations.degradation import Degradation
+from basicsr_mambair.data.degradations.degradation import Drawn, PictureDegradation
 from basicsr_mambair.data.degradations.registry import register_degradation
 from mambair.imaging.pixels import Pixels
 from mambair.imaging.resizing import imresize
 
 
 @register_degradation("bicubic")
-class Bicubic(Degradation):
+class Bicubic(PictureDegradation):
     """Downscaling by MATLAB's bicubic ``imresize``, bit-exact on uint8.
 
     Args:
@@ -26,5 +24,5 @@ class Bicubic(Degradation):
             raise ValueError(f"scale: must be a whole number of at least 1, got {scale}")
         self.factor = int(scale)
 
-    def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
+    def apply(self, image: Pixels, drawn: Drawn) -> Pixels:
         return imresize(image, 1 / self.factor)

@@ -6,26 +6,42 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from basicsr_mambair.data.degradations.degradation import Degradation, as_range
+from basicsr_mambair.data.degradations.degradation import (
+    Drawn,
+    PictureDegradation,
+    as_probability,
+    as_range,
+    branch,
+    stream,
+)
 from basicsr_mambair.data.degradations.registry import register_degradation
 from mambair.imaging.pixels import Pixels, to_float
 
 
 @register_degradation("gaussian_noise")
-class GaussianNoise(Degradation):
+class GaussianNoise(PictureDegradation):
     """Additive white Gaussian noise, neither clipped nor quantized: the result is float32.
 
     Args:
         sigma: standard deviation in gray levels of 255, or the range ``[low, high]`` to draw it
             from, uniformly.
+        gray_probability: of noise that is the same in all colors.
     """
 
-    examples = ({"sigma": 25}, {"sigma": [5, 50]})
+    examples = ({"sigma": 25}, {"sigma": [5, 50]}, {"sigma": 10, "gray_probability": 1})
 
-    def __init__(self, sigma: float | Sequence[float]) -> None:
+    def __init__(self, sigma: float | Sequence[float], gray_probability: float = 0.0) -> None:
         self.low, self.high = as_range(sigma, "sigma")
+        self.gray_probability = as_probability(gray_probability, "gray_probability")
 
-    def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
-        sigma = rng.uniform(self.low, self.high) / 255
-        noise = rng.normal(0, sigma, image.shape)
+    def draw(self, rng: np.random.Generator) -> Drawn:
+        drawn = {"sigma": float(rng.uniform(self.low, self.high))}
+        if self.gray_probability:
+            drawn["gray"] = bool(rng.random() < self.gray_probability)
+        return drawn | {"noise": branch(rng)}
+
+    def apply(self, image: Pixels, drawn: Drawn) -> Pixels:
+        channels = 1 if drawn.get("gray") else image.shape[2]
+        shape = (*image.shape[:2], channels)
+        noise = stream(drawn["noise"]).normal(0, drawn["sigma"] / 255, shape)
         return (to_float(image) + noise).astype(np.float32)

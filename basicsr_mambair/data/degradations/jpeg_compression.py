@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from basicsr_mambair.data.degradations.degradation import Degradation, as_range
+from basicsr_mambair.data.degradations.degradation import Drawn, PictureDegradation, as_range
 from basicsr_mambair.data.degradations.registry import register_degradation
 from mambair.imaging.jpeg import jpeg
 from mambair.imaging.pixels import Pixels, to_uint8
 
 
 @register_degradation("jpeg")
-class JpegCompression(Degradation):
+class JpegCompression(PictureDegradation):
     """JPEG compression and decompression by OpenCV (libjpeg, 4:2:0); the result is uint8.
 
     Args:
@@ -30,6 +30,8 @@ class JpegCompression(Degradation):
         if not 1 <= self.low <= self.high <= 100:
             raise ValueError(f"quality: must be between 1 and 100, got {quality}")
 
-    def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
-        quality = int(rng.integers(self.low, self.high + 1))
-        return jpeg(to_uint8(image), quality)
+    def draw(self, rng: np.random.Generator) -> Drawn:
+        return {"quality": int(rng.integers(self.low, self.high + 1))}
+
+    def apply(self, image: Pixels, drawn: Drawn) -> Pixels:
+        return jpeg(to_uint8(image), drawn["quality"])

@@ -11,6 +11,8 @@ import pytest
 from basicsr_mambair.data.degradations import (
     DEGRADATIONS,
     Degradation,
+    Drawn,
+    PictureDegradation,
     build_degradation,
     register_degradation,
 )
@@ -92,8 +94,8 @@ def test_a_name_is_taken_once() -> None:
     with pytest.raises(ValueError, match="already has a degradation 'jpeg'"):
 
         @register_degradation("jpeg")
-        class Other(Degradation):
-            def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
+        class Other(PictureDegradation):
+            def apply(self, image: Pixels, drawn: Drawn) -> Pixels:
                 return image
 
     assert DEGRADATIONS["jpeg"] is JpegCompression
