@@ -46,6 +46,9 @@ PARAMETERS = {
     "tiny_x4": 273_576,
     "tiny_jpeg": 252_361,
     "tiny_denoising": 254_091,
+    "tiny_photo_x1": 254_091,
+    "tiny_photo_x2": 257_988,
+    "tiny_photo_x4": 273_576,
     "quickstart": 89_508,
 }
 # MambaIR with mlp_ratio 1.2: the specification gives no count, so E, R and the heads are checked.
