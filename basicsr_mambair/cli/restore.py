@@ -16,6 +16,7 @@ from mambair.imaging.errors import PictureError
 from mambair.imaging.listing import EXTENSIONS, PACKAGE_SCHEME, list_pictures, resolve_root
 from mambair.imaging.targets import TargetError, check_targets, comparison_path, target_of
 from mambair.inference.tiles import DEFAULT_TILE, TileError, parse_tile
+from mambair.inference.weights import OWN_WEIGHTS
 
 if TYPE_CHECKING:
     from mambair.inference.restorer import Restorer
@@ -55,11 +56,14 @@ class _Job:
 )
 @click.option(
     "--task",
-    type=click.Choice(["sr", "jpeg", "denoising"]),
-    help="Without --weights: enlarge, remove JPEG artifacts, or remove noise.  [default: sr]",
+    type=click.Choice(list(OWN_WEIGHTS)),
+    help="Without --weights: enlarge clean pictures, remove JPEG artifacts, remove noise, or restore "
+    "everyday photographs (compressed, a little noisy).  [default: sr]",
 )
 @click.option(
-    "--scale", type=click.IntRange(1), help="Factor by which to enlarge: 2, 3 or 4.  [default: 2]"
+    "--scale",
+    type=click.IntRange(1),
+    help="Factor by which to enlarge: 2, 3 or 4, or 1 with --task photo.  [default: 2]",
 )
 @click.option(
     "--tile",
@@ -148,8 +152,6 @@ def restore(
         raise click.BadParameter(str(error), param_hint="--device") from error
     if weights is not None and task is not None:
         raise click.UsageError("--task chooses weights, and so does --weights; give one of them")
-    if scale is not None and task in ("jpeg", "denoising"):
-        raise click.UsageError(f"--scale goes with --task sr, not {task}")
     jobs = _plan_jobs(inputs, output, file_format, suffix, compare)
     if skip_existing:
         jobs = [job for job in jobs if not job.target.exists()]

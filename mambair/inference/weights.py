@@ -10,8 +10,14 @@ from mambair.errors import CheckpointError
 
 _SUFFIXES = (".safetensors", ".pth")
 
-Task = Literal["sr", "jpeg", "denoising"]
-SCALES = (2, 3, 4)
+Task = Literal["sr", "jpeg", "denoising", "photo"]
+# The weights that come with this package, by task and scale; the first scale is the default.
+OWN_WEIGHTS: dict[Task, dict[int, str]] = {
+    "sr": {2: "tiny_x2", 3: "tiny_x3", 4: "tiny_x4"},
+    "jpeg": {1: "tiny_jpeg"},
+    "denoising": {1: "tiny_denoising"},
+    "photo": {2: "tiny_photo_x2", 4: "tiny_photo_x4", 1: "tiny_photo_x1"},
+}
 _EXPERIMENTS = "experiments"
 _PRETRAINED = "pretrained_models"
 
@@ -58,27 +64,27 @@ def default_weights(task: Task | None = None, scale: int | None = None) -> Path:
     """The weights of this project's own for a task.
 
     Args:
-        task: ``"sr"`` (super-resolution by ``scale``, the default), ``"jpeg"`` (artifacts) or
-            ``"denoising"``.
-        scale: 2 (the default), 3 or 4, for ``"sr"``.
+        task: ``"sr"`` (super-resolution of clean pictures, the default), ``"jpeg"`` (artifacts),
+            ``"denoising"``, or ``"photo"`` (everyday photographs: compressed, a little noisy).
+        scale: 2 (the default), 3 or 4 for ``"sr"``; 2 (the default), 4, or 1 (clean without
+            enlarging) for ``"photo"``.
 
     Raises:
         CheckpointError: there are none for this task or scale, or the package was installed
             without.
     """
-    if task not in (None, "sr", "jpeg", "denoising"):
-        raise CheckpointError(f"task {task!r}: must be 'sr', 'jpeg' or 'denoising'")
-    if task in ("jpeg", "denoising"):
-        if scale not in (None, 1):
-            raise CheckpointError(f"scale {scale} goes with task 'sr', not {task!r}")
-        name = f"tiny_{task}"
-    else:
-        scale = 2 if scale is None else scale
-        if scale not in SCALES:
-            raise CheckpointError(
-                f"scale {scale}: there are weights for {SCALES}; name others instead of a task"
-            )
-        name = f"tiny_x{scale}"
+    task = task or "sr"
+    if task not in OWN_WEIGHTS:
+        raise CheckpointError(f"task {task!r}: must be one of {', '.join(OWN_WEIGHTS)}")
+    by_scale = OWN_WEIGHTS[task]
+    scale = next(iter(by_scale)) if scale is None else scale
+    if scale not in by_scale:
+        scales = ", ".join(map(str, sorted(by_scale)))
+        raise CheckpointError(
+            f"scale {scale}: task {task!r} has weights for scale {scales}; name other weights "
+            "instead of a task"
+        )
+    name = by_scale[scale]
     # Never a model of this name in the current directory, which may be a training just begun.
     shipped = shipped_models()
     if name not in shipped:

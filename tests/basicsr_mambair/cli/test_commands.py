@@ -284,8 +284,8 @@ def test_restore_with_self_ensemble(picture: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--scale", 5], "scale 5: there are weights for (2, 3, 4)"),
-        (["--task", "jpeg", "--scale", 2], "--scale goes with --task sr"),
+        (["--scale", 5], "scale 5: task 'sr' has weights for scale 2, 3, 4"),
+        (["--task", "jpeg", "--scale", 2], "scale 2: task 'jpeg' has weights for scale 1"),
         (["--task", "sr", "-w", "tiny_x2"], "--task chooses weights, and so does --weights"),
         (["--scale", 3, "-w", "tiny_x2"], "enlarges by 2"),
         (["-w", "unknown"], "models known here: tiny_denoising, tiny_jpeg, tiny_x2"),
