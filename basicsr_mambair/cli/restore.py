@@ -57,8 +57,8 @@ class _Job:
 @click.option(
     "--task",
     type=click.Choice(list(OWN_WEIGHTS)),
-    help="Without --weights: enlarge clean pictures, remove JPEG artifacts, remove noise, or restore "
-    "everyday photographs (compressed, a little noisy).  [default: sr]",
+    help="Without --weights: enlarge clean pictures, remove JPEG artifacts, remove noise, or "
+    "restore everyday photographs (compressed, a little noisy).  [default: sr]",
 )
 @click.option(
     "--scale",
