@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from basicsr_mambair.models.augmentation import CutBlurOptions, MixupOptions
 from basicsr_mambair.options.fields import option
+from basicsr_mambair.options.optimizers import is_schedule_free, optimizer_class
 from basicsr_mambair.options.sections import TopOptions, TrainOptions, ValOptions
 from basicsr_mambair.options.stock import ModelOptions
 from mambair.inference.tiles import TileError, parse_tile
@@ -34,9 +36,25 @@ class RestorationTrain(TrainOptions):
         False, doc="Compile the network: true, or a backend of torch.compile."
     )
 
+    ema_start: int = option(
+        0, doc="Iteration up to which the averaged weights follow the weights.", ge=0, le=10**12
+    )
+    ema_warmup: bool = option(
+        False, doc="Let the decay rise: min(`ema_decay`, (1 + n) / (10 + n)) after n iterations."
+    )
+    mixup: dict[str, Any] | None = option(
+        None, doc="Mix pictures of a batch: `probability`, `beta`.", section=MixupOptions
+    )
+    cutblur: dict[str, Any] | None = option(
+        None,
+        doc="Put parts of the truth into the input: `probability`, `ratio`.",
+        section=CutBlurOptions,
+    )
+
     @staticmethod
     def check_together(train: Mapping[str, Any], options: Mapping[str, Any]) -> Wrong:
         """Reports problems that no single value shows."""
+        yield from _check_average(train)
         parts = train.get("gradient_accumulation", 1)
         datasets = options.get("datasets")
         section = datasets.get("train") if isinstance(datasets, dict) else None
@@ -57,6 +75,27 @@ class RestorationTrain(TrainOptions):
                         f"got {train['compile']!r}"
                     ),
                 )
+
+
+def _check_average(train: Mapping[str, Any]) -> Wrong:
+    """Two averages of the weights, or the beginning of one that is not computed."""
+    if not train.get("ema_decay"):
+        for key in ("ema_start", "ema_warmup"):
+            if train.get(key):
+                yield key, "has no effect without ema_decay"
+        return
+    total, start = train.get("total_iter"), train.get("ema_start")
+    if isinstance(total, int) and isinstance(start, int) and start >= total:
+        yield "ema_start", f"must be below total_iter {total}, got {start}"
+    section = train.get("optim_g")
+    if not isinstance(section, dict):
+        return
+    try:
+        cls = optimizer_class(str(section.get("type")))
+    except ValueError:  # reported where optimizers are checked
+        return
+    if is_schedule_free(cls):
+        yield "ema_decay", f"must be 0: {cls.__name__} averages the weights itself"
 
 
 @dataclass
@@ -91,4 +130,5 @@ RESTORATION = ModelOptions(
     val=RestorationVal,
     needs_loss=True,
     every_loss=True,
+    schedule_free=True,
 )

@@ -19,6 +19,8 @@ from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from basicsr_mambair.models.augmentation import BatchAugmentation
+from basicsr_mambair.models.averaging import ScheduleFree, ema_decay_at
 from basicsr_mambair.models.options import RESTORATION, RestorationVal
 from basicsr_mambair.models.training_losses import TrainingLosses, check_loss_sections
 from basicsr_mambair.registering import registers_in
@@ -41,7 +43,10 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
 
     - ``train.NAME_opt``: every section of this form is a loss of BasicSR's registry, computed and
       logged as ``l_NAME`` (``l_pix``, ``l_percep`` and ``l_style`` for BasicSR's own sections);
-    - ``train.optim_g.type``: any optimizer of ``torch.optim``;
+    - ``train.optim_g.type``: any optimizer of ``torch.optim``, or of another package by its dotted
+      name; schedule-free ones are switched to their averaged weights to validate and save;
+    - ``train.ema_start``, ``train.ema_warmup``: how the moving average of the weights begins;
+    - ``train.mixup``, ``train.cutblur``: augmentations of a batch;
     - ``train.grad_clip_norm``: clips the gradients to this norm;
     - ``train.gradient_accumulation: n``: runs a batch in n parts; iterations, learning rates and
       results are those of the whole batch, memory is that of one part;
@@ -98,7 +103,10 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
         self.net_g.train()
         self._set_up_ema()
         self.losses = TrainingLosses(train).to(self.device)
+        seed = self.opt.get("manual_seed") or 0
+        self.augmentation = BatchAugmentation(train, seed, self.opt["rank"])
         self.setup_optimizers()
+        self.schedule_free = ScheduleFree(self.optimizers)
         self.setup_schedulers()
         if train.get("compile"):
             backend = "inductor" if train["compile"] is True else train["compile"]
@@ -145,17 +153,19 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
             FloatingPointError: the loss is not finite, or (except with fp16, which skips such
                 steps) the norm of gradients to be clipped; the weights are those of the last step.
         """
+        self.schedule_free.train()
+        inputs, truths = self.augmentation(self.lq, self.gt, current_iter)
         self.optimizer_g.zero_grad()
-        parts = list(zip(self.lq.chunk(self.accumulation), self.gt.chunk(self.accumulation)))  # noqa: B905
+        parts = list(zip(inputs.chunk(self.accumulation), truths.chunk(self.accumulation)))  # noqa: B905
         losses: OrderedDict[str, Tensor] = OrderedDict()
         for index, (lq, gt) in enumerate(parts):
             with self._gradient_sync(last=index == len(parts) - 1):
-                share = lq.shape[0] / self.lq.shape[0]
+                share = lq.shape[0] / inputs.shape[0]
                 with self._autocast():
                     output = self.net_g(lq)
                 part_losses = self.losses(output.float(), gt)
                 total = self.losses.total(part_losses) * share
-                self.scaler.scale(total).backward()
+                torch.autograd.backward(self.scaler.scale(total))
             for name, value in part_losses.items():
                 losses[name] = losses.get(name, 0) + value.detach() * share
 
@@ -171,18 +181,37 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
                 self._check_finite("the norm of the gradients", norm.item(), current_iter)
         self.scaler.step(self.optimizer_g)
         self.scaler.update()
-        if self.ema_decay > 0:
-            self.model_ema(decay=self.ema_decay)
+        self.update_average(current_iter)
+
+    def update_average(self, current_iter: int) -> None:
+        """Moves the average of the weights after a step, if there is one."""
+        if self.ema_decay <= 0:
+            return
+        train = self.opt["train"]
+        start, warmup = train.get("ema_start", 0), train.get("ema_warmup", False)
+        self.model_ema(ema_decay_at(current_iter, self.ema_decay, start, warmup))
+
+    def save(self, epoch: int, current_iter: int) -> None:
+        """Writes a checkpoint; of a schedule-free optimizer it holds the averaged weights."""
+        with self.schedule_free.averaged():
+            super().save(epoch, current_iter)
 
     def extra_training_state(self) -> dict[str, Any]:
         """Entries of the training state in addition to BasicSR's."""
-        return {"scaler": self.scaler.state_dict()} if self.scaler.is_enabled() else {}
+        state: dict[str, Any] = {}
+        if self.scaler.is_enabled():
+            state["scaler"] = self.scaler.state_dict()
+        if self.schedule_free.optimizers:
+            state["training_weights"] = self.schedule_free.state()
+        return state
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
         """Restores optimizers, schedulers and the scale of the loss from a training state."""
         super().resume_training(resume_state)
         if self.scaler.is_enabled() and "scaler" in resume_state:
             self.scaler.load_state_dict(resume_state["scaler"])
+        if "training_weights" in resume_state:
+            self.schedule_free.load_state(resume_state["training_weights"])
 
     def _autocast(self) -> Any:
         if self.amp_dtype is None:
@@ -231,6 +260,17 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
         except ContractError:  # without a contract it gets pictures as they are
             return 1, 1
         return contract.size_multiple, contract.minimum_size
+
+    def validation(
+        self,
+        dataloader: Any,
+        current_iter: int | str,
+        tb_logger: Any,
+        save_img: bool = False,
+    ) -> None:
+        """Validates the weights that a checkpoint would hold."""
+        with self.schedule_free.averaged() if self.is_train else nullcontext():
+            super().validation(dataloader, current_iter, tb_logger, save_img)
 
     def nondist_validation(
         self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool

@@ -23,10 +23,9 @@ from basicsr_mambair.options.sections import (
     NetworkPathOptions,
     PathOptions,
     PublishedOptions,
-    WandbOptions,
 )
 from basicsr_mambair.options.stock import STOCK_MODELS, ModelOptions
-from mambair.signatures import nearest_name
+from mambair.signatures import did_you_mean, nearest_name
 
 
 @dataclass
@@ -80,6 +79,7 @@ def check_keys(
     also: Iterable[str] = (),
     elsewhere: Iterable[str] = (),
     required: bool = True,
+    closed: bool = False,
 ) -> None:
     """Compares a section with its type.
 
@@ -91,6 +91,7 @@ def check_keys(
         also: further keys, which are checked elsewhere.
         elsewhere: keys that other models or datasets read; here they have no effect.
         required: whether keys can be missing at all.
+        closed: whether every other key is a problem, not only what resembles a known one.
     """
     problems, fields = context.problems, fields_of(declaration)
     also, elsewhere = set(also), set(elsewhere)
@@ -104,9 +105,15 @@ def check_keys(
         problem = field.problem(section[name])
         if problem:
             problems.add((*path, name), problem)
-        else:
-            section[name] = field.converted(section[name])
+            continue
+        section[name] = field.converted(section[name])
+        if field.section is not None and isinstance(section[name], dict):
+            check_keys(context, section[name], field.section, (*path, name), closed=True)
     unknown = [key for key in section if key not in fields and key not in also]
+    if closed:
+        for key in unknown:
+            problems.add((*path, key), f"unknown key{did_you_mean(str(key), fields)}")
+        return
     for key in check_names(unknown, {*fields, *also, *elsewhere}, path, problems):
         warn(f"option {dotted((*path, key))} is not known to BasicSR and may have no effect")
     for key in unknown:
@@ -141,8 +148,6 @@ def check_plain_sections(context: Context, model: ModelOptions) -> None:
         logger = context.section("logger")
         if logger is not None:
             check_keys(context, logger, LoggerOptions, ("logger",))
-            if isinstance(logger.get("wandb"), dict):
-                check_keys(context, logger["wandb"], WandbOptions, ("logger", "wandb"))
     if isinstance(options.get("published"), dict):
         check_keys(context, options["published"], PublishedOptions, ("published",))
     if isinstance(options.get("dist_params"), dict):

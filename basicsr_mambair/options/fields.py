@@ -34,6 +34,7 @@ def option(
     filled: bool = False,
     shown: str | None = None,
     check: Check | None = None,
+    section: type | None = None,
 ) -> Any:
     """Declares a key.
 
@@ -49,6 +50,7 @@ def option(
         filled: write the default into the options, for code that reads the key without asking.
         shown: the default as the documentation shows it.
         check: returns what is wrong with a value of the right type, or ``None``.
+        section: the type of a section of keys and values.
     """
     needed = (default is _MISSING) if required is None else required
     metadata = {
@@ -58,6 +60,7 @@ def option(
         "filled": filled,
         "shown": shown,
         "check": check,
+        "section": section,
         "has_default": default is not _MISSING,
     }
     value = None if default is _MISSING else default
@@ -80,6 +83,7 @@ class Field:
     filled: bool
     shown: str | None
     check: Check | None
+    section: type | None
 
     def is_required(self, is_train: bool) -> bool:
         """True if the key is required."""

@@ -19,7 +19,7 @@ from basicsr_mambair.options.checks import (
 )
 from basicsr_mambair.options.errors import Path
 from basicsr_mambair.options.fields import fields_of
-from basicsr_mambair.options.optimizers import optimizer_classes
+from basicsr_mambair.options.optimizers import is_schedule_free, optimizer_class
 from basicsr_mambair.options.sections import (
     IO_BACKENDS,
     SCHEDULERS,
@@ -160,7 +160,7 @@ def _check_train(
         if key not in declared and not known_class:
             warn(f"option train.{key} is not known to BasicSR and may have no effect")
         if isinstance(train[key], dict):
-            _check_optimizer(context, train[key], ("train", key))
+            _check_optimizer(context, train[key], ("train", key), model)
         elif train[key] is not None or key in declared:
             context.section("train", key)
     computed = 0
@@ -190,20 +190,28 @@ def _is_misspelt(key: str, usual: list[str]) -> bool:
     return key not in usual and nearest_name(key, usual, 0.8) is not None
 
 
-def _check_optimizer(context: Context, section: dict[str, Any], path: Path) -> None:
+def _check_optimizer(
+    context: Context, section: dict[str, Any], path: Path, model: ModelOptions
+) -> None:
     """Checks the arguments, and takes a step with one parameter."""
     import torch
 
-    problems, classes = context.problems, optimizer_classes()
+    problems = context.problems
     if "type" not in section:
         problems.add((*path, "type"), "is missing")
         return
-    if not isinstance(section["type"], str) or section["type"] not in classes:
-        text = f"torch.optim has no optimizer {section['type']!r}"
-        hint = did_you_mean(str(section["type"]), classes)
-        problems.add((*path, "type"), text + hint)
+    try:
+        cls = optimizer_class(section["type"])
+    except ValueError as error:
+        problems.add((*path, "type"), str(error))
         return
-    cls = classes[section["type"]]
+    if is_schedule_free(cls) and not model.schedule_free:
+        problems.add(
+            (*path, "type"),
+            f"{cls.__name__} is schedule-free: it must be switched between training and use, "
+            "which model_type RestorationModel does",
+        )
+        return
     check_arguments(section, cls, path, problems, given=("params",))
     if problems.under(path):
         return
@@ -212,6 +220,8 @@ def _check_optimizer(context: Context, section: dict[str, Any], path: Path) -> N
     try:
         arguments = {key: value for key, value in section.items() if key != "type"}
         optimizer = cls([parameter], **arguments)
+        if is_schedule_free(optimizer):
+            optimizer.train()  # type: ignore[attr-defined]
         if not torch.cuda.is_available():  # some arguments are for GPUs alone
             optimizer.step()
     except _REFUSALS as error:

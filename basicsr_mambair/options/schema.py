@@ -27,7 +27,6 @@ from basicsr_mambair.options.sections import (
     NetworkPathOptions,
     PathOptions,
     PublishedOptions,
-    WandbOptions,
 )
 from basicsr_mambair.options.stock import STOCK_DATASETS, STOCK_MODELS, ModelOptions
 from basicsr_mambair.options.values import is_checkable, json_schema, or_reference
@@ -69,7 +68,6 @@ def option_schema() -> Schema:
         _nullable({"type": "object", "additionalProperties": references["metric"]}), val["metrics"]
     )
     logger = _properties(fields_of(LoggerOptions))
-    logger["wandb"] = _documented(_closed(_properties(fields_of(WandbOptions))), logger["wandb"])
     sections = {
         "datasets": _nullable({
             "type": "object",
@@ -205,7 +203,10 @@ def _properties(fields: Mapping[str, Field]) -> dict[str, Schema]:
 
 
 def _property(field: Field) -> Schema:
-    schema = _nullable(or_reference(json_schema(field.kind, field.range)))
+    if field.section is not None:
+        schema = _closed(_properties(fields_of(field.section)))
+    else:
+        schema = _nullable(or_reference(json_schema(field.kind, field.range)))
     schema["description"] = field.doc
     if field.has_default and field.default is not None:
         schema["default"] = field.default

@@ -114,7 +114,9 @@ class LoggerOptions:
         5000, doc="Iterations between checkpoints.", ge=1, filled=True
     )
     use_tb_logger: bool = option(False, doc="Also log to TensorBoard.", filled=True)
-    wandb: dict[str, Any] | None = option(None, doc="Also log to Weights & Biases.")
+    wandb: dict[str, Any] | None = option(
+        None, doc="Also log to Weights & Biases.", section=WandbOptions
+    )
 
 
 @dataclass
@@ -130,7 +132,9 @@ class TrainOptions:
     """`train`, of every model. `pixel_opt` and every other loss is a section with `type`."""
 
     total_iter: int = option(doc="Iterations.", ge=1, le=10**12)
-    optim_g: dict[str, Any] = option(doc="Optimizer: `type` of torch.optim, and its arguments.")
+    optim_g: dict[str, Any] = option(
+        doc="Optimizer: `type` (`AdamW`, or `package.Class`), and its arguments."
+    )
     scheduler: dict[str, Any] = option(doc="Schedule of the learning rate: `type`, arguments.")
     pixel_opt: dict[str, Any] | None = option(None, doc="Loss of pixels: `type`, arguments.")
     perceptual_opt: dict[str, Any] | None = option(

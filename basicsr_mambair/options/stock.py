@@ -30,6 +30,7 @@ class ModelOptions:
         networks: sections of networks that must be there.
         needs_loss: whether it cannot train without a loss of pixels or features.
         every_loss: whether it computes every ``*_opt`` section of ``train``.
+        schedule_free: whether it switches schedule-free optimizers between training and use.
     """
 
     top: type = TopOptions
@@ -38,6 +39,7 @@ class ModelOptions:
     networks: tuple[str, ...] = ("network_g",)
     needs_loss: bool = False
     every_loss: bool = False
+    schedule_free: bool = False
 
 
 @dataclass

@@ -26,7 +26,6 @@ from basicsr_mambair.options.sections import (
     TopOptions,
     TrainOptions,
     ValOptions,
-    WandbOptions,
 )
 
 BEGIN = "<!-- tables: begin -->"
@@ -42,7 +41,6 @@ _SECTIONS = (
     ("`val`", ValOptions),
     ("`val.metrics`, each section", MetricOptions),
     ("`logger`", LoggerOptions),
-    ("`logger.wandb`", WandbOptions),
     ("`dist_params`", DistributedOptions),
     ("`published`", PublishedOptions),
     ("`datasets`, each section", DatasetOptions),
@@ -59,6 +57,7 @@ def _tables() -> Iterator[str]:
     declaration: type
     for title, declaration in _SECTIONS:
         yield _table(title, fields_of(declaration))
+        yield from _nested(title, fields_of(declaration))
     shared = {*fields_of(DatasetOptions), *fields_of(CropOptions)}
     for names, declaration in _grouped(known_datasets()):
         yield _table(f"`datasets`: {_listed(names)}", _without(declaration, shared))
@@ -69,9 +68,17 @@ def _tables() -> Iterator[str]:
             own = _without(declaration, {*fields_of(base)})
             if own:
                 yield _table(f"{place}: {_listed(names)}", own)
+                yield from _nested(place, own)
     for name, declaration in _own_metrics():
         own = _without(declaration, {*fields_of(MetricOptions)})
         yield _table(f"`val.metrics`: `{name}`", own)
+
+
+def _nested(place: str, fields: Mapping[str, Field]) -> Iterator[str]:
+    """The tables of keys that are sections with a type of their own."""
+    for name, field in fields.items():
+        if field.section is not None:
+            yield _table(f"`{place.strip('`')}.{name}`", fields_of(field.section))
 
 
 def _own_metrics() -> Iterator[tuple[str, type]]:
