@@ -37,3 +37,21 @@ def luminance(image: Pixels) -> Pixels:
     weights = np.array([24.966, 128.553, 65.481], np.float32) / 255.0
     y: Pixels = image @ weights + np.float32(16.0 / 255.0)
     return y[..., None]
+
+
+def swap_order(image: Pixels) -> Pixels:
+    """RGB to BGR and back; alpha stays last, gray stays as it is."""
+    if image.ndim == 2 or image.shape[2] < 3:
+        return image
+    return image[..., [2, 1, 0, 3][: image.shape[2]]]
+
+
+def turn_upright(image: Pixels, orientation: int) -> Pixels:
+    """Turns ``(H, W[, C])`` as an EXIF orientation (1 to 8) says, so that it stands upright."""
+    if orientation in (5, 6, 7, 8):
+        image = np.swapaxes(image, 0, 1)
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    return np.ascontiguousarray(image)

@@ -2,39 +2,151 @@
 
 from __future__ import annotations
 
+import io
 import os
-from pathlib import Path
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mambair.imaging import png, tiff
 from mambair.imaging.errors import PictureError
-from mambair.imaging.pixels import Pixels
+from mambair.imaging.pillow import open_picture, pixels_of_pillow, upright
+from mambair.imaging.pixels import Pixels, swap_order, turn_upright
 
 _ORIENTATION = 0x0112  # EXIF; from 5 on the picture lies on its side
 _FIRST_ON_ITS_SIDE = 5
+_MOST_PIXELS = 2**30  # OpenCV decodes no more
+_BOMB = 2**28  # pixels; a file that claims more must hold them
+_MOST_PIXELS_PER_BYTE = 400  # the densest PNG, of one color, has about 1,000
+_OPENCV = ("PNG", "JPEG", "MPO", "WEBP", "BMP")  # what OpenCV decodes; the rest is Pillow's
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """The contents of a file.
+
+    Raises:
+        PictureError: it cannot be read or is something else (a folder, a pipe, a link in a
+            circle); names it.
+    """
+    with _open(path) as file:
+        return file.read()
+
+
+@dataclass(frozen=True)
+class PictureHeader:
+    """What a file says about its picture before anything is decoded.
+
+    Attributes:
+        height: as it will be decoded, upright.
+        width: likewise.
+        frames: how many pages or frames the file holds.
+    """
+
+    height: int
+    width: int
+    frames: int
+
+
+def read_header(path: str | os.PathLike[str]) -> PictureHeader:
+    """Reads what a file says about its picture; decodes nothing.
+
+    Raises:
+        PictureError: it is not a picture, or one that no memory can hold; names it.
+    """
+    name = os.fspath(path)
+    with _open(path) as file:
+        height, width = _size(file, name)
+        picture = open_picture(file)
+        return PictureHeader(height, width, 1 if picture is None else _frames(picture))
 
 
 def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Height and width as it will be decoded (upright), from the header alone.
+    """Height and width as it will be decoded (upright); decodes nothing.
 
     Raises:
-        PictureError: it is not a picture.
+        PictureError: it is not a picture, or one that no memory can hold; names it.
     """
+    with _open(path) as file:
+        return _size(file, os.fspath(path))
+
+
+@contextmanager
+def _open(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Opens a file that is one; see :func:`read_file`."""
+    name = os.fspath(path)
     try:
-        with Image.open(path) as picture:
-            width, height = picture.size
-            # Pillow decodes a whole PNG to look for EXIF data behind its pixels.
-            has_exif = picture.format != "PNG" or "exif" in picture.info
-            orientation = picture.getexif().get(_ORIENTATION, 1) if has_exif else 1
-            on_its_side = orientation >= _FIRST_ON_ITS_SIDE
-    except Image.DecompressionBombError:  # Pillow's limit, not ours
-        return decode_picture(Path(path).read_bytes(), os.fspath(path)).shape[:2]
+        kind = os.stat(path).st_mode
+        if stat.S_ISDIR(kind):
+            raise PictureError(f"{name}: is a folder")
+        if not stat.S_ISREG(kind):  # reading a pipe would wait for ever
+            raise PictureError(f"{name}: is not a file but a pipe, a socket or a device")
+        with open(path, "rb") as file:
+            yield file
     except OSError as error:
-        raise PictureError(f"{os.fspath(path)}: not a readable picture: {error}") from error
-    return (width, height) if on_its_side else (height, width)
+        raise PictureError(f"{name}: cannot be read: {error.strerror or error}") from error
+
+
+def _size(file: BinaryIO, name: str) -> tuple[int, int]:
+    length = file.seek(0, io.SEEK_END)
+    if not length:
+        raise PictureError(f"{name}: not a readable picture: the file is empty")
+    picture = open_picture(file)
+    if picture is not None:
+        width, height = picture.size
+        if picture.format == "TIFF":  # Pillow knows its upright size
+            size = (height, width)
+        else:
+            on_its_side = orientation_of(file, picture) >= _FIRST_ON_ITS_SIDE
+            size = (width, height) if on_its_side else (height, width)
+    elif _is_tiff(file):
+        size = tiff.first_size(file, name)
+    else:
+        raise PictureError(f"{name}: not a readable picture (damaged, or of an unknown format)")
+    _refuse_bombs(*size, length, name)
+    return size
+
+
+def _is_tiff(file: BinaryIO) -> bool:
+    file.seek(0)
+    return file.read(4) in tiff.SIGNATURES
+
+
+def _frames(picture: Image.Image) -> int:
+    try:
+        return int(getattr(picture, "n_frames", 1))
+    except Exception:  # damaged behind the first frame; decoding will say so
+        return 1
+
+
+def _refuse_bombs(height: int, width: int, length: int, name: str) -> None:
+    if height * width > max(_BOMB, _MOST_PIXELS_PER_BYTE * length):
+        raise PictureError(
+            f"{name}: claims {width}×{height} pixels in {length} bytes; refused as a "
+            "decompression bomb"
+        )
+    if height * width > _MOST_PIXELS:
+        raise PictureError(
+            f"{name}: {width}×{height} pixels are more than the {_MOST_PIXELS} that can be "
+            "decoded; cut it into parts"
+        )
+
+
+def orientation_of(file: BinaryIO, picture: Image.Image) -> int:
+    """The EXIF orientation of an open picture, 1 to 8; 1 if it says nothing."""
+    if picture.format == "PNG":
+        picture = open_picture(png.without_pixels(file)) or picture
+    try:
+        found = int(picture.getexif().get(_ORIENTATION, 1))
+    except Exception:  # damaged EXIF raises all kinds of errors
+        return 1
+    return found if 1 <= found <= 8 else 1
 
 
 def decode_picture(
@@ -55,13 +167,8 @@ def decode_picture(
     """
     if content is None:
         raise PictureError(f"{name}: there is no such entry")
-    pixels = None
-    if len(content) and is_complete(content):
-        flag = cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR
-        try:
-            pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flag)
-        except cv2.error:
-            pixels = None
+    flag = cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR
+    pixels = _decode(content, flag) if len(content) else None
     if pixels is None:
         raise PictureError(f"{name}: not a readable picture (damaged or truncated?)")
     decoded = np.asarray(pixels, np.uint8)
@@ -69,7 +176,7 @@ def decode_picture(
 
 
 def read_image(path: str | os.PathLike[str]) -> Pixels:
-    """Reads a picture, upright (EXIF orientation is applied).
+    """Reads a picture, upright (EXIF orientation is applied); of several frames, the first.
 
     Returns:
         uint8 or uint16, ``(H, W)`` gray, ``(H, W, 2)`` gray and alpha, ``(H, W, 3)`` BGR or
@@ -78,44 +185,89 @@ def read_image(path: str | os.PathLike[str]) -> Pixels:
     Raises:
         PictureError: missing, damaged, or of another depth; names the file.
     """
+    return read_frames(read_file(path), os.fspath(path), first_only=True)[0]
+
+
+def read_frames(content: bytes, name: str, first_only: bool = False) -> list[Pixels]:
+    """Reads the pages or frames of a file, upright.
+
+    Args:
+        content: the file.
+        name: its name, for messages.
+        first_only: read the first alone.
+
+    Returns:
+        Arrays as from :func:`read_image`; those of an animation have one shape.
+
+    Raises:
+        PictureError: damaged, or of a depth that is not supported; names the file.
+    """
+    file = io.BytesIO(content)
+    _size(file, name)
+    if content.startswith(tiff.SIGNATURES):
+        return tiff.read_pages(file, name, first_only)
+    picture = open_picture(file)
+    assert picture is not None
+    single = first_only or _frames(picture) == 1 or picture.format == "MPO"
     try:
-        content = np.frombuffer(Path(path).read_bytes(), np.uint8)
-    except OSError as error:
-        raise PictureError(f"{path}: cannot be read: {error.strerror}") from error
-    image = _decode(content, cv2.IMREAD_UNCHANGED)
-    if image is not None and _is_gray_with_alpha(path):
-        return _gray_with_alpha(image, path)
-    if image is not None and not (image.ndim == 3 and image.shape[2] == 4):
-        # This flag drops alpha but, unlike IMREAD_UNCHANGED, turns the picture upright.
-        image = _decode(content, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
+        if single and picture.format in _OPENCV and picture.mode != "CMYK":
+            return [_read_with_opencv(content, file, picture)]
+        if not is_complete(content):
+            raise PictureError("not a readable picture (damaged or truncated?)")
+        return _alike([swap_order(each) for each in _pillow_frames(picture, file, single)])
+    except PictureError as error:
+        raise PictureError(f"{name}: {error}") from error
+    except Exception as error:  # decoders raise all kinds of errors on damaged files
+        raise PictureError(f"{name}: not a readable picture (damaged or truncated?)") from error
+
+
+def _read_with_opencv(content: bytes, file: BinaryIO, picture: Image.Image) -> Pixels:
+    image = _decode(content, cv2.IMREAD_UNCHANGED)  # not turned, unlike with the other flags
     if image is None:
-        raise PictureError(f"{path}: not a readable picture (damaged, or of an unknown format)")
-    if image.dtype not in (np.uint8, np.uint16):
-        raise PictureError(f"{path}: pixels are {image.dtype}; 8 or 16 bits are supported")
-    return image
+        raise PictureError("not a readable picture (damaged or truncated?)")
+    header = png.read_header(file) if picture.format == "PNG" else None
+    if header is not None and header.color_type == png.GRAY_ALPHA:
+        image = image[..., [0, 3]]
+    elif header is not None:
+        image = png.with_alpha_of_key(image, header)
+    elif image.ndim == 3 and image.shape[2] == 4 and picture.mode in ("L", "P", "RGB"):
+        image = image[..., :3]  # the fourth byte of a BMP's pixel need not be alpha
+    return turn_upright(image, orientation_of(file, picture))
 
 
-def _is_gray_with_alpha(path: str | os.PathLike[str]) -> bool:
-    try:
-        with Image.open(path) as picture:
-            return bool(picture.mode == "LA")
-    except (OSError, Image.DecompressionBombError):
-        return False
+def _pillow_frames(picture: Image.Image, file: BinaryIO, single: bool) -> Iterator[Pixels]:
+    header = png.read_header(file) if picture.format == "PNG" else None
+    if header is not None and header.depth == 16:
+        raise PictureError("animations of 16 bits are not supported")
+    for index in range(1 if single else _frames(picture)):
+        picture.seek(index)
+        yield pixels_of_pillow(upright(picture))
 
 
-def _gray_with_alpha(image: Pixels, path: str | os.PathLike[str]) -> Pixels:
-    """``(H, W, 2)``: OpenCV reads such a PNG as BGRA, and drops the alpha of such a TIFF."""
-    if image.ndim == 3 and image.shape[2] == 4:
-        return np.ascontiguousarray(image[..., [0, 3]])
-    with Image.open(path) as picture:
-        return np.asarray(picture)
+def _alike(frames: list[Pixels]) -> list[Pixels]:
+    """Frames of one shape: one that has color or alpha gives it to all."""
+    channels = [1 if each.ndim == 2 else each.shape[2] for each in frames]
+    if len(set(channels)) == 1:
+        return frames
+    has_color, has_alpha = max(channels) > 2, any(each in (2, 4) for each in channels)
+    return [_with_channels(each, has_color, has_alpha) for each in frames]
 
 
-def _decode(content: NDArray[np.uint8], flags: int) -> Pixels | None:
-    if content.size == 0 or not is_complete(content):
+def _with_channels(image: Pixels, has_color: bool, has_alpha: bool) -> Pixels:
+    image = np.atleast_3d(image)
+    color, alpha = image, np.full((*image.shape[:2], 1), np.iinfo(image.dtype).max, image.dtype)
+    if image.shape[2] in (2, 4):
+        color, alpha = image[..., :-1], image[..., -1:]
+    if has_color and color.shape[2] == 1:
+        color = np.repeat(color, 3, axis=2)
+    return np.concatenate([color, alpha], axis=2) if has_alpha else color
+
+
+def _decode(content: bytes | memoryview, flags: int) -> Pixels | None:
+    if not is_complete(content):
         return None
     try:
-        return cv2.imdecode(content, flags)
+        return cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error:
         return None
 

@@ -11,8 +11,10 @@ import numpy as np
 from PIL import Image
 
 from mambair.atomic import write_atomically
+from mambair.imaging import png
 from mambair.imaging.errors import PictureError
 from mambair.imaging.pixels import Pixels, to_eight_bits
+from mambair.imaging.transparency import lay_on_white
 
 # Quality of the lossy formats: little is lost.
 _QUALITY = {".jpg": 95, ".jpeg": 95, ".webp": 95}
@@ -24,7 +26,7 @@ def write_image(image: Pixels, path: str | os.PathLike[str]) -> None:
     """Writes a picture; the file is either its old self or complete.
 
     JPEG and WebP are written at quality 95. Pixels that the format cannot hold are converted:
-    16 bits to 8, alpha dropped.
+    16 bits to 8, alpha laid on white.
 
     Args:
         image: as from :func:`read_image`.
@@ -38,8 +40,11 @@ def write_image(image: Pixels, path: str | os.PathLike[str]) -> None:
     if extension not in _DEEP:
         image = to_eight_bits(image)
     if image.ndim == 3 and image.shape[2] in (2, 4) and extension not in _ALPHA:
-        image = image[..., :-1]
+        image = lay_on_white(image)
     if image.ndim == 3 and image.shape[2] == 2:
+        if extension == ".png":
+            write_bytes(png.encode_gray_alpha(image), path)
+            return
         if image.dtype == np.uint8 and extension != ".webp":
             encoded = _encode_with_pillow(image, extension)
             write_bytes(encoded, path)

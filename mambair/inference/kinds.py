@@ -6,14 +6,15 @@ channels, of uint8, uint16 or float in [0, 1]; and the restored array becomes th
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from mambair.imaging.errors import PictureError
+from mambair.imaging.pillow import pixels_of_pillow, upright
 from mambair.imaging.pixels import Pixels
 
 Order = Literal["rgb", "bgr"]
@@ -51,13 +52,6 @@ def refusal(picture: object) -> PictureError:
     return PictureError(f"a {type(picture).__name__} was given; {_TAKEN}")
 
 
-def swap_order(image: Pixels) -> Pixels:
-    """RGB to BGR and back; alpha stays last, gray stays as it is."""
-    if image.ndim == 2 or image.shape[2] < 3:
-        return image
-    return image[..., [2, 1, 0, 3][: image.shape[2]]]
-
-
 def array_of_tensor(picture: Tensor) -> Pixels:
     """One picture ``(C, H, W)`` as float32 ``(H, W, C)``."""
     return picture.detach().permute(1, 2, 0).float().cpu().numpy()
@@ -75,24 +69,9 @@ def array_of_pil(picture: Image.Image) -> Pixels:
     Raises:
         PictureError: pixels of more than 16 bits.
     """
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I;16"):
-        return np.asarray(picture).astype(np.uint16)
-    if picture.mode == "I":  # 32 bits; some readers put 16 into them
-        values = np.asarray(picture)
-        if values.size and (values.min() < 0 or values.max() > np.iinfo(np.uint16).max):
-            raise PictureError(f"a PIL picture of mode I beyond 16 bits was given; {_TAKEN}")
-        return values.astype(np.uint16)
-    if picture.mode == "F":
-        return np.asarray(picture)
-    if picture.mode not in ("L", "LA", "RGB", "RGBA"):
-        gray = picture.mode == "1"
-        alpha = picture.has_transparency_data
-        picture = picture.convert(("LA" if alpha else "L") if gray else "RGBA" if alpha else "RGB")
-    return np.asarray(picture)
-
-
-def pil_of_array(image: Pixels) -> Image.Image:
-    """A PIL picture of an array that :func:`array_of_pil` could have made."""
-    contiguous: Any = np.ascontiguousarray(image)
-    return Image.fromarray(contiguous)
+    try:
+        return pixels_of_pillow(upright(picture))
+    except PictureError as error:
+        raise PictureError(
+            f"a PIL picture of mode {picture.mode} was given: {error}; {_TAKEN}"
+        ) from error

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from mambair.archs.contract import Contract, ContractError, contract_of
 from mambair.archs.padding import run_padded
 from mambair.errors import CheckpointError
-from mambair.imaging.pixels import Pixels
+from mambair.imaging.pillow import pillow_of_pixels
+from mambair.imaging.pixels import Pixels, swap_order
+from mambair.imaging.transparency import cover_hidden
 from mambair.inference import kinds
 from mambair.inference.device import pick_device
 from mambair.inference.ensemble import self_ensemble
@@ -98,7 +100,8 @@ class Restorer:
 
         A gray picture stays gray: a color network sees it as three equal channels. A gray network
         restores the luminance of a color picture and keeps its colors. Alpha is enlarged
-        bicubically. Float pixels are in [0, 1]; the result is clipped to it.
+        bicubically. Hidden color (alpha 0) is replaced by the nearest that is seen, so that it does
+        not darken edges. Float pixels are in [0, 1]; the result is clipped to it.
 
         Args:
             picture: an array of uint8, uint16 or float, ``(H, W)`` gray, ``(H, W, 2)`` gray and
@@ -128,7 +131,7 @@ class Restorer:
         if isinstance(picture, Image.Image):
             image = kinds.array_of_pil(picture)
             kinds.check_array(image)
-            return kinds.pil_of_array(self._restore(image, progress))
+            return pillow_of_pixels(self._restore(image, progress))
         if isinstance(picture, Tensor):
             return self._restore_batch(picture, order, progress)
         if not isinstance(picture, np.ndarray):
@@ -150,9 +153,7 @@ class Restorer:
     def _restore_ordered(self, image: Pixels, order: kinds.Order, progress: Progress) -> Pixels:
         kinds.check_array(image)
         if order == "bgr":
-            return np.ascontiguousarray(
-                kinds.swap_order(self._restore(kinds.swap_order(image), progress))
-            )
+            return np.ascontiguousarray(swap_order(self._restore(swap_order(image), progress)))
         return self._restore(image, progress)
 
     def _restore(self, image: Pixels, progress: Progress) -> Pixels:
@@ -160,7 +161,7 @@ class Restorer:
         integers = np.issubdtype(image.dtype, np.integer)
         top = np.iinfo(image.dtype).max if integers else 1
         has_alpha = image.ndim == 3 and image.shape[2] in (2, 4)
-        pixels = image[..., :-1] if has_alpha else image
+        pixels = cover_hidden(image)[..., :-1] if has_alpha else image
         pixels = (pixels[..., 0] if pixels.shape[2:] == (1,) else pixels).astype(np.float32) / top
         if pixels.ndim == 2:
             restored = self._restore_gray(pixels, progress)

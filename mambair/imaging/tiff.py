@@ -1,0 +1,138 @@
+"""TIFF files: pages of any kind, read and written.
+
+Pillow reads 8 bits with every kind of transparency and color, OpenCV 16 bits in every compression,
+tifffile gray with alpha of 16 bits. tifffile writes all of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, BinaryIO
+
+import cv2
+import numpy as np
+
+from mambair.imaging.errors import PictureError
+from mambair.imaging.pillow import open_picture, pixels_of_pillow
+from mambair.imaging.pixels import Pixels, swap_order, turn_upright
+
+SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_WHITE_IS_ZERO = 0
+_PREMULTIPLIED = 1  # of the tag ExtraSamples
+
+
+def read_pages(file: BinaryIO, name: str, first_only: bool = False) -> list[Pixels]:
+    """Reads the pages of a TIFF, upright; smaller copies of a page (thumbnails) are passed over.
+
+    Args:
+        file: the open file.
+        name: its name, for messages.
+        first_only: read no page but the first.
+
+    Returns:
+        Arrays as :func:`mambair.imaging.reading.read_image` returns them.
+
+    Raises:
+        PictureError: damaged, or pixels of another depth; names file and page.
+    """
+    import tifffile
+
+    file.seek(0)
+
+    try:
+        with tifffile.TiffFile(file) as tiff:
+            pages = [_Page(file, index, page) for index, page in enumerate(tiff.pages)]
+            full = [page for page in pages if not page.is_thumbnail] or pages
+            chosen = full[:1] if first_only else full
+            return [_read(page, name, len(full)) for page in chosen]
+    except PictureError:
+        raise
+    except Exception as error:  # tifffile raises all kinds of errors on damaged files
+        raise PictureError(f"{name}: not a readable picture (damaged or truncated?)") from error
+
+
+def first_size(file: BinaryIO, name: str) -> tuple[int, int]:
+    """Height and width of the first page, upright, from the header alone.
+
+    Raises:
+        PictureError: not a TIFF, or damaged.
+    """
+    import tifffile
+
+    file.seek(0)
+
+    try:
+        with tifffile.TiffFile(file) as tiff:
+            page: Any = tiff.pages[0]
+            height, width = int(page.imagelength), int(page.imagewidth)
+            on_its_side = int(page.tags.valueof(274, default=1)) >= 5
+    except Exception as error:  # tifffile raises all kinds of errors on damaged files
+        raise PictureError(f"{name}: not a readable picture (damaged or truncated?)") from error
+    return (width, height) if on_its_side else (height, width)
+
+
+class _Page:
+    """A page of a file, with what decides how it is read."""
+
+    def __init__(self, file: BinaryIO, index: int, page: Any) -> None:
+        self.file, self.index, self.page = file, index, page
+        self.kind = np.dtype(page.dtype) if page.dtype is not None else None
+        self.samples = int(page.samplesperpixel)
+        self.photometric = int(page.photometric)
+        self.is_thumbnail = bool(page.is_reduced)
+
+
+def _read(page: _Page, name: str, count: int) -> Pixels:
+    where = name if count == 1 else f"{name}, page {page.index + 1}"
+    if page.kind is not None and page.kind not in (np.bool_, np.uint8, np.uint16):
+        raise PictureError(f"{where}: pixels are {page.kind}; 8 or 16 bits are supported")
+    try:
+        image = _read_deep(page) if page.kind == np.uint16 else _read_with_pillow(page)
+    except PictureError as error:
+        raise PictureError(f"{where}: {error}") from error
+    except Exception as error:
+        raise PictureError(f"{where}: not a readable picture (damaged or truncated?)") from error
+    return image
+
+
+def _read_with_pillow(page: _Page) -> Pixels:
+    picture = open_picture(page.file)
+    if picture is None:
+        raise PictureError("not a readable picture (of an unknown kind, or damaged)")
+    picture.seek(page.index)
+    picture.load()  # turns it upright
+    return swap_order(pixels_of_pillow(picture))
+
+
+def _read_deep(page: _Page) -> Pixels:
+    image = None if page.samples == 2 else _decode_with_opencv(page)
+    if image is None:
+        image = np.asarray(page.page.asarray())
+        if image.ndim == 3 and image.shape[2] not in (2, 3, 4):
+            raise PictureError(f"pixels of {image.shape[2]} channels are not supported")
+        image = turn_upright(swap_order(image), int(page.page.tags.valueof(274, default=1)))
+    if page.photometric == _WHITE_IS_ZERO:
+        image = image.copy()
+        gray = image[..., 0] if image.ndim == 3 else image
+        gray[...] = np.iinfo(image.dtype).max - gray
+    if _PREMULTIPLIED in page.page.extrasamples and image.ndim == 3 and image.shape[2] in (2, 4):
+        image = _without_premultiplication(image)
+    return image
+
+
+def _decode_with_opencv(page: _Page) -> Pixels | None:
+    page.file.seek(0)
+    data = np.frombuffer(page.file.read(), np.uint8)
+    try:
+        if page.index == 0:
+            return cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+        ok, images = cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return None
+    return images[page.index] if ok and len(images) > page.index else None
+
+
+def _without_premultiplication(image: Pixels) -> Pixels:
+    top = np.iinfo(image.dtype).max
+    alpha = image[..., -1:].astype(np.float64)
+    color = np.rint(image[..., :-1] * (top / np.maximum(alpha, 1))).clip(0, top)
+    return np.dstack([color.astype(image.dtype), image[..., -1]])
