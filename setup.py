@@ -31,7 +31,10 @@ if os.environ.get("MAMBAIR_SANITIZE"):
 PRETRAINED = "mambair.pretrained_models"
 
 setup(
-    packages=[*find_packages(include=["mambair*", "basicsr_mambair*"]), PRETRAINED],
+    packages=[
+        *find_packages(include=["mambair*", "basicsr_mambair*", "realesrgan_compat*"]),
+        PRETRAINED,
+    ],
     package_dir={PRETRAINED: "experiments/pretrained_models"},
     ext_modules=[
         Extension(

@@ -51,10 +51,26 @@ def load_network(
         >>> section["type"], net.upscale
         ('MambaIRv2Light', 3)
     """
-    weights, section = _read(path, key)
+    weights, section = read_network(path, key)
+    return network_of(weights, section, path), section
+
+
+def network_of(
+    weights: Mapping[str, Tensor], section: Mapping[str, Any], path: str | os.PathLike[str]
+) -> nn.Module:
+    """Builds the network of a section, with these weights, in ``eval()``.
+
+    Args:
+        weights: a state dict.
+        section: ``type`` and constructor arguments.
+        path: the file that both came from, for messages.
+
+    Raises:
+        CheckpointError: the network cannot be built, or the weights do not fit it.
+    """
     net = _build(build_network, section, path)
     load_into(net, weights, path)
-    return net.eval(), section
+    return net.eval()
 
 
 @dataclass(frozen=True)
@@ -79,20 +95,34 @@ def describe_model(path: str | os.PathLike[str]) -> ModelDescription:
         CheckpointError: see :func:`load_network`.
         ContractError: the network does not restore single pictures.
     """
-    _, section = _read(path, "params_ema")
+    _, section = read_network(path)
     net = _build(build_on_meta, section, path)
     parameters = sum(each.numel() for each in net.parameters() if each.requires_grad)
     return ModelDescription(section, contract_of(net), parameters)
 
 
-def _read(path: str | os.PathLike[str], key: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Weights and section of a file."""
+def read_network(
+    path: str | os.PathLike[str],
+    key: str = "params_ema",
+    detect: Callable[[Mapping[str, Tensor]], dict[str, Any]] = detect_network,
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Reads weights, and the ``network_g`` section that builds their network.
+
+    Args:
+        path: ``.pth`` or ``.safetensors``.
+        key: entry that holds the weights; another usual one is taken if it is missing.
+        detect: makes the section of a file that holds none from its weights, or raises
+            :class:`DetectionError`.
+
+    Raises:
+        CheckpointError: the file cannot be read, or is not of a network known here.
+    """
     contents = load_checkpoint(path)
     weights, _ = weights_of(contents, path, key)
     section = contents.get(SECTION_KEY)
     if isinstance(section, Mapping) and "type" in section:
         return weights, dict(section)
-    return _detect(weights, path)
+    return _detect(weights, path, detect)
 
 
 def _build(
@@ -109,13 +139,15 @@ def _build(
 
 
 def _detect(
-    weights: Mapping[str, Tensor], path: str | os.PathLike[str]
+    weights: Mapping[str, Tensor],
+    path: str | os.PathLike[str],
+    detect: Callable[[Mapping[str, Tensor]], dict[str, Any]],
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Weights without a prefix that is not the network's own, and the section that builds it."""
     first: DetectionError | None = None
     for state in without_prefixes(weights):
         try:
-            return state, detect_network(state)
+            return state, detect(state)
         except DetectionError as error:
             first = first or error
     names = ", ".join([*weights][:3])

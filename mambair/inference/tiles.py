@@ -19,6 +19,9 @@ _AUTHORS_SIDE = 200  # a side of s pixels is cut into s // 200 + 1 parts
 _DEFAULT_OVERLAP = 32
 _MIN_SIZE = 16
 
+# Of one side: begin and end of a part, and begin and end of the part with its extension.
+Part = tuple[int, int, int, int]
+
 
 class TileError(UserError, ValueError):
     """A tile size or overlap makes no sense."""
@@ -29,12 +32,14 @@ class Tiling(NamedTuple):
 
     Attributes:
         mode: ``none``: whole; ``authors``: the published protocol; ``blend``: overlapping tiles
-            with linear cross-fades.
-        size: side of a blended tile, in pixels of the input.
-        overlap: least overlap of neighboring tiles, in pixels of the input.
+            with linear cross-fades; ``padded``: adjoining tiles whose surroundings the network sees
+            too, as Real-ESRGAN cuts.
+        size: side of a tile, in pixels of the input.
+        overlap: of blended tiles the least overlap of neighbors; of padded ones how far a tile's
+            surroundings reach. In pixels of the input.
     """
 
-    mode: Literal["none", "authors", "blend"]
+    mode: Literal["none", "authors", "blend", "padded"]
     size: int = 0
     overlap: int = 0
 
@@ -88,6 +93,9 @@ def run_tiled(
     """
     if tiling.mode == "authors":
         return _run_authors(net, x, scale, progress)
+    if tiling.mode == "padded":
+        rows, columns = (_padded_parts(side, tiling) for side in x.shape[-2:])
+        return _run_parts(net, x, scale, rows, columns, progress)
     if tiling.mode == "blend" and max(x.shape[-2:]) > tiling.size:
         return _run_blended(net, x, scale, tiling, progress)
     result = net(x)
@@ -113,9 +121,22 @@ def _run_authors(
     height, width = x.shape[-2:]
     rows, columns = height // _AUTHORS_SIDE + 1, width // _AUTHORS_SIDE + 1
     x = F.pad(x, (0, -width % columns, 0, -height % rows), "reflect")
+    parts = (_authors_parts(x.shape[-2], rows), _authors_parts(x.shape[-1], columns))
+    return _run_parts(net, x, scale, *parts, progress)[..., : height * scale, : width * scale]
+
+
+def _run_parts(
+    net: Callable[[Tensor], Tensor],
+    x: Tensor,
+    scale: int,
+    rows: list[Part],
+    columns: list[Part],
+    progress: Callable[[float], None] | None,
+) -> Tensor:
+    """Runs the parts with their extensions, and keeps of each result what is the part's own."""
     result: Tensor | None = None
-    for top, bottom, first, last in _authors_parts(x.shape[-2], rows):
-        for left, right, begin, end in _authors_parts(x.shape[-1], columns):
+    for top, bottom, first, last in rows:
+        for left, right, begin, end in columns:
             part = net(x[..., first:last, begin:end])
             if result is None:
                 shape = (*part.shape[:2], x.shape[-2] * scale, x.shape[-1] * scale)
@@ -126,13 +147,12 @@ def _run_authors(
                 (left - begin) * scale : (right - begin) * scale,
             ]
             if progress is not None:
-                progress(1 / (rows * columns))
+                progress(1 / (len(rows) * len(columns)))
     assert result is not None
-    return result[..., : height * scale, : width * scale]
+    return result
 
 
-def _authors_parts(length: int, count: int) -> list[tuple[int, int, int, int]]:
-    """Begin and end of every part, and of the part with its extension."""
+def _authors_parts(length: int, count: int) -> list[Part]:
     part = length // count
     extension = part // 10
     return [
@@ -143,6 +163,14 @@ def _authors_parts(length: int, count: int) -> list[tuple[int, int, int, int]]:
             min(length, (i + 1) * part + extension),
         )
         for i in range(count)
+    ]
+
+
+def _padded_parts(length: int, tiling: Tiling) -> list[Part]:
+    ends = [min(begin + tiling.size, length) for begin in range(0, length, tiling.size)]
+    return [
+        (begin, end, max(0, begin - tiling.overlap), min(length, end + tiling.overlap))
+        for begin, end in zip(range(0, length, tiling.size), ends, strict=True)
     ]
 
 

@@ -1,0 +1,88 @@
+"""Network interpolation: weights between those of two trainings of one network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from mambair.checkpoint import State, without_prefixes
+from mambair.errors import CheckpointError
+
+_SHOWN = 4  # names listed in an error before "and n more"
+
+Source = tuple[str | os.PathLike[str], Mapping[str, Tensor]]
+
+
+def interpolate_weights(sources: Sequence[Source], shares: Sequence[float]) -> State:
+    """The weighted sum of the weights of two or more files of one network.
+
+    ``θ = α θ_A + (1 − α) θ_B``: Wang et al., "Deep Network Interpolation for Continuous Imagery
+    Effect Transition", CVPR 2019, section 3. It works for networks that were trained from the same
+    weights, such as a PSNR-oriented one and the adversarial one that began with it. The sum is
+    computed in float32 at least.
+
+    Args:
+        sources: each file, for messages, with its state dict.
+        shares: the factor of each; usually they add up to 1.
+
+    Returns:
+        A state dict with names, types and devices of the first. Integers (counters, index tables)
+        are those of the first.
+
+    Raises:
+        CheckpointError: the files are not of the same network; gives names and shapes.
+        ValueError: not one share for each file.
+    """
+    if len(sources) != len(shares) or not sources:
+        raise ValueError(f"{len(sources)} files of weights need as many shares, got {len(shares)}")
+    first_path, first = sources[0]
+    states: list[Mapping[str, Tensor]] = [first]
+    for path, weights in sources[1:]:
+        state = max(without_prefixes(weights), key=lambda each: len(first.keys() & each.keys()))
+        _check_same(first_path, first, path, state)
+        states.append(state)
+    mixed: State = {}
+    for name, value in first.items():
+        if not value.is_floating_point():
+            mixed[name] = value
+            continue
+        total = sum(
+            share * (state[name].float() if value.element_size() < 4 else state[name].to(value))
+            for share, state in zip(shares, states, strict=True)
+        )
+        assert isinstance(total, Tensor)
+        mixed[name] = total.to(value)
+    return mixed
+
+
+def _check_same(
+    path_a: str | os.PathLike[str],
+    a: Mapping[str, Tensor],
+    path_b: str | os.PathLike[str],
+    b: Mapping[str, Tensor],
+) -> None:
+    only_a, only_b = ([n for n in x if n not in y] for x, y in ((a, b), (b, a)))
+    shapes = [
+        f"{name} {tuple(a[name].shape)} and {tuple(b[name].shape)}"
+        for name in a
+        if name in b and a[name].shape != b[name].shape
+    ]
+    lines = [
+        f"{label}: {_listed(names)}"
+        for label, names in (
+            (f"only in {path_a}", only_a),
+            (f"only in {path_b}", only_b),
+            ("of other shapes", shapes),
+        )
+        if names
+    ]
+    if lines:
+        head = f"{path_a} and {path_b}: not weights of the same network, so they cannot be mixed"
+        raise CheckpointError("\n  ".join([head, *lines]))
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
