@@ -218,7 +218,7 @@ class RealESRGANer:
         height, width = img.shape[:2]
         pixels = img.astype(np.float32) / top
         channels = pixels.shape[2] if pixels.ndim == 3 else 1
-        mode: Mode = ("L", "LA", "RGB", "RGBA")[channels - 1]  # type: ignore[assignment]
+        mode: Mode = ("L", "LA", "RGB", "RGBA")[channels - 1]
         gray = channels < 3
         colors = pixels.reshape(height, width, channels)[..., : 1 if gray else 3]
         output = self._enlarge(np.repeat(colors, 3, axis=2) if gray else colors[..., ::-1])

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from basicsr_mambair.cli.import_option import import_modules, modules_option
+from basicsr_mambair.cli.weights_file import check_suffix, write_weights
 
 
 @click.command()
@@ -32,20 +33,17 @@ def export(weights: str, output: Path, raw: bool, modules: tuple[str, ...]) -> N
     still contains some of the initial weights. The file also holds the network's section of the
     option file, so that nobody needs the option file to load it.
 
+    A .pth holds the weights as 'params' and, unless --raw is given, as 'params_ema' (the same
+    tensors, stored once): BasicSR and Real-ESRGAN read one or the other.
+
     \b
     basicsr export tiny_x2 -o experiments/pretrained_models/tiny_x2.safetensors
     basicsr export tiny_x2 -o tiny_x2.pth
     """
     import_modules(modules)
-    from mambair.checkpoint import SECTION_KEY, save_checkpoint, save_safetensors
     from mambair.inference.loading import load_network
     from mambair.inference.weights import find_weights
 
-    if output.suffix not in (".safetensors", ".pth"):
-        raise click.BadParameter("must end in .safetensors or .pth", param_hint="--output")
+    check_suffix(output)
     net, section = load_network(find_weights(weights), key="params" if raw else "params_ema")
-    if output.suffix == ".pth":
-        save_checkpoint({"params": net.state_dict(), SECTION_KEY: section}, output)
-    else:
-        save_safetensors(net.state_dict(), output, {SECTION_KEY: section})
-    click.echo(f"{output}: {output.stat().st_size / 1e6:.2f} MB")
+    write_weights(net.state_dict(), section, output, averaged=not raw)

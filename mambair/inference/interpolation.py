@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
-from mambair.checkpoint import State, without_prefixes
+from mambair.archs.registry import DetectionError, detect_network
+from mambair.checkpoint import SECTION_KEY, State, load_checkpoint, weights_of, without_prefixes
 from mambair.errors import CheckpointError
 
 _SHOWN = 4  # names listed in an error before "and n more"
@@ -55,6 +59,54 @@ def interpolate_weights(sources: Sequence[Source], shares: Sequence[float]) -> S
         assert isinstance(total, Tensor)
         mixed[name] = total.to(value)
     return mixed
+
+
+def interpolate_files(
+    paths: Sequence[Path], shares: Sequence[float], key: str = "params_ema"
+) -> tuple[State, dict[str, Any] | None]:
+    """Mixes weights files; see :func:`interpolate_weights`.
+
+    Args:
+        paths: ``.pth`` or ``.safetensors``.
+        shares: the factor of each.
+        key: entry that holds the weights; another usual one is taken if it is missing.
+
+    Returns:
+        The mixture; and the ``network_g`` section that a file holds (the first that has one), or
+        that is detected. ``None``: neither; the weights are mixed all the same.
+
+    Raises:
+        CheckpointError: a file cannot be read, or they are not of the same network.
+    """
+    sources: list[Source] = []
+    sections: dict[Path, dict[str, Any]] = {}
+    for path in paths:
+        contents = load_checkpoint(path)
+        sources.append((path, weights_of(contents, path, key)[0]))
+        section = contents.get(SECTION_KEY)
+        if isinstance(section, Mapping):
+            sections[path] = dict(section)
+    mixed = interpolate_weights(sources, shares)
+    if sections:
+        return mixed, _first_section(sections)
+    try:
+        return mixed, detect_network(mixed)
+    except DetectionError:
+        return mixed, None
+
+
+def _first_section(sections: Mapping[Path, dict[str, Any]]) -> dict[str, Any]:
+    """The first section, and a warning for every other that says something else."""
+    (first, chosen), *others = sections.items()
+    for path, section in others:
+        differing = [name for name in chosen if section.get(name, chosen[name]) != chosen[name]]
+        if differing:
+            listed = ", ".join(f"{n}: {chosen[n]!r} and {section[n]!r}" for n in differing)
+            warnings.warn(
+                f"the networks of {first} and {path} differ in {listed}; the first counts",
+                stacklevel=3,
+            )
+    return chosen
 
 
 def _check_same(

