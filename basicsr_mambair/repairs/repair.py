@@ -90,16 +90,14 @@ def apply_repairs() -> None:
 
 
 def replace(holder: Any, name: str, new: Any) -> None:
-    """Sets ``holder.name``, and every name in BasicSR that was imported from there."""
+    """Sets ``holder.name``, and every name of a loaded module that was imported from there."""
     old = getattr(holder, name)
     holders = [holder]
     if inspect.ismodule(holder):
         holders += [
             module
-            for key, module in list(sys.modules.items())
-            if key.split(".")[0] == "basicsr"
-            and module is not holder
-            and getattr(module, name, None) is old
+            for module in list(sys.modules.values())
+            if inspect.ismodule(module) and module is not holder and vars(module).get(name) is old
         ]
     for each in holders:
         setattr(each, name, new)

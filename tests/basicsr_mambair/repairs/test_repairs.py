@@ -186,7 +186,7 @@ def every_optimizer(tmp_path: Path) -> None:
         model.get_optimizer("AdamWW", [], lr=1e-3)
 
 
-def realesrgan_without_gpu(tmp_path: Path) -> None:
+def cuda_on_device_of_model(tmp_path: Path) -> None:
     from basicsr.models.realesrnet_model import RealESRNetModel
 
     network = {"type": "SRVGGNetCompact", "num_feat": 4, "num_conv": 1, "upscale": 2}
@@ -200,6 +200,16 @@ def realesrgan_without_gpu(tmp_path: Path) -> None:
         model._dequeue_and_enqueue()
     assert model.lq.shape == (2, 3, 4, 4)
     assert model.jpeger(torch.rand(1, 3, 16, 16), quality=80).shape == (1, 3, 16, 16)
+
+
+def filtering_any_strides(tmp_path: Path) -> None:
+    from basicsr.models import realesrgan_model
+
+    pictures = torch.rand(2, 3, 12, 12)
+    kernels = torch.rand(2, 5, 5)
+    expected = realesrgan_model.filter2D(pictures, kernels)
+    channels_last = pictures.to(memory_format=torch.channels_last)
+    assert torch.equal(realesrgan_model.filter2D(channels_last, kernels), expected)
 
 
 def option_loading(tmp_path: Path) -> None:
@@ -270,18 +280,20 @@ CHECKS: dict[str, tuple[Callable[[Path], None], type[BaseException], str]] = {
         (prefetch_errors, AssertionError, "the loader waits forever"),
         (resume_without_gpu, AssertionError, "None == "),
         (every_optimizer, NotImplementedError, "AdamW is not supperted"),
-        (realesrgan_without_gpu, Exception, "CUDA|cuda|NVIDIA"),
+        (cuda_on_device_of_model, Exception, "CUDA|cuda|NVIDIA"),
+        (filtering_any_strides, RuntimeError, "view size is not compatible"),
         (option_loading, SystemExit, "2"),
         (option_copies, AssertionError, "extends"),
         (log_encoding, AssertionError, "the encoding is the locale's"),
     )
 }
 
-# Repairs of `import basicsr` itself: a fresh process, with what they replace hidden if need be.
+# Repairs of imports: a fresh process, with what they replace hidden if need be.
 IMPORTS = {
     "functional_tensor": ("torchvision.transforms.functional_tensor", "basicsr.data.degradations"),
     "scipy_filters": ("scipy.ndimage.filters", "basicsr.metrics.niqe"),
     "distutils_version": ("distutils", "basicsr.archs.arch_util"),
+    "former_losses": ("basicsr.losses.losses", "basicsr.losses.losses"),
 }
 
 _IMPORT = """
@@ -290,6 +302,7 @@ import scipy.ndimage  # imports its own deprecated sub-modules
 sys.modules[{hidden!r}] = None
 {package}
 import importlib
+import basicsr
 importlib.import_module({user!r})
 """
 
