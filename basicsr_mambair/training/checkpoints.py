@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from mambair.archs.registry import describe_weights
-from mambair.checkpoint import load_checkpoint, load_into, load_weights, save_checkpoint
+from mambair.checkpoint import load_into, load_weights, save_checkpoint
 
 
 def save_network(
@@ -54,6 +54,9 @@ def save_training_state(model: Any, epoch: int, current_iter: int) -> None:
         "schedulers": [scheduler.state_dict() for scheduler in model.schedulers],
     }
     state |= getattr(model, "extra_training_state", dict)()
+    run_state = getattr(model, "run_state", None)
+    if run_state is not None:
+        state |= run_state.contents(model, current_iter)
     folder = model.opt["path"]["training_states"]
     save_checkpoint(state, os.path.join(folder, f"{current_iter}.state"))
 
@@ -75,26 +78,6 @@ def load_network(
     )
     for note in load_into(net, weights, load_path, strict, describe_weights):
         get_root_logger().warning(note)
-
-
-def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
-    """Loads the training state to resume from onto the CPU; ``None`` if training begins anew.
-
-    Raises:
-        CheckpointError: it cannot be read.
-    """
-    from basicsr.utils import check_resume
-
-    path = opt["path"].get("resume_state")
-    if opt["auto_resume"]:
-        path = latest_training_state(opt["path"]["training_states"]) or path
-        opt["path"]["resume_state"] = path
-    if not path:
-        return None
-    # Optimizers move their state to the device of their parameters.
-    state = load_checkpoint(path)
-    check_resume(opt, state["iter"])
-    return state
 
 
 def latest_training_state(folder: str) -> str | None:

@@ -106,34 +106,20 @@ def checkpoint_reads() -> bool:
 
 
 @repair(
-    "resuming requires a CUDA device, and looks under ./experiments whatever the root",
-    thread="basicsr/train.py, load_resume_state",
-)
-def resume_without_gpu() -> bool:
-    """Loads a training state onto the CPU, from the folder where training writes it."""
-    import basicsr.train
-
-    if not source_has(basicsr.train.load_resume_state, "torch.cuda.current_device()"):
-        return False
-    from basicsr_mambair.training import checkpoints
-
-    replace(basicsr.train, "load_resume_state", checkpoints.load_resume_state)
-    return True
-
-
-@repair(
     "numpy and random are seeded alike in every epoch, so crops repeat; a spawned worker imports "
-    "BasicSR unrepaired",
-    thread="basicsr/data/__init__.py, worker_init_fn",
+    "BasicSR unrepaired; prefetch_mode: cpu hangs with persistent_workers",
+    thread="basicsr/data/__init__.py, worker_init_fn; YOLOX#333",
 )
 def loader_workers() -> bool:
-    """Seeds a loader's workers from (seed, rank, epoch, worker) and repairs BasicSR in them."""
+    """Seeds every sample by its place in the run; repairs BasicSR in the workers."""
     import basicsr.data
 
     if not source_has(basicsr.data.worker_init_fn, "num_workers * rank + worker_id + seed"):
         return False
     original = basicsr.data.build_dataloader
-    from basicsr_mambair.training.loaders import WorkerDataset, prepare_workers
+    from basicsr.utils.dist_util import get_dist_info
+
+    from basicsr_mambair.training.loaders import SeededDataset, adapt_section, prepare_loader
 
     def build_dataloader(
         dataset: Any,
@@ -143,13 +129,34 @@ def loader_workers() -> bool:
         sampler: Any = None,
         seed: int | None = None,
     ) -> Any:
-        if dataset_opt.get("num_worker_per_gpu"):
-            dataset = WorkerDataset(dataset)
-        loader = original(dataset, dataset_opt, num_gpu, dist, sampler, seed)
-        prepare_workers(loader, sampler, seed)
+        dataset = SeededDataset(dataset, seed, by_index=dataset_opt["phase"] != "train")
+        loader = original(dataset, adapt_section(dataset_opt), num_gpu, dist, sampler, seed)
+        prepare_loader(loader, dataset_opt, sampler, seed, rank=get_dist_info()[0])
         return loader
 
     replace(basicsr.data, "build_dataloader", build_dataloader)
+    return True
+
+
+@repair(
+    "resuming requires a CUDA device, looks under ./experiments whatever the root, repeats the "
+    "epoch's samples and restores no random state; what an epoch leaves over is never trained on; "
+    "the last validation is made twice and the remaining time is negative",
+    thread="basicsr/train.py, train_pipeline; BasicSR#593, HAT#114",
+)
+def training_pipeline() -> bool:
+    """Trains by a loop that can begin anywhere and repeats nothing."""
+    import basicsr.train
+
+    if not source_has(basicsr.train.train_pipeline, "prefetcher.reset()"):
+        return False
+    from basicsr_mambair.training.pipeline import run_training
+
+    def train_pipeline(root_path: str) -> None:
+        options, arguments = basicsr.train.parse_options(root_path, is_train=True)
+        run_training(options, arguments.opt, root_path)
+
+    replace(basicsr.train, "train_pipeline", train_pipeline)
     return True
 
 

@@ -1,13 +1,16 @@
-"""Ctrl-C and SIGTERM in training: finish the iteration, save a checkpoint, and stop."""
+"""Ctrl-C, SIGTERM and SIGHUP in training: finish the iteration, save a checkpoint, and stop."""
 
 from __future__ import annotations
 
 import os
 import signal
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# SIGHUP: the terminal or the connection was closed; Windows has no such signal.
+_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 
 
 class TrainingInterrupted(Exception):  # noqa: N818  (it is what the user asked for)
@@ -15,17 +18,13 @@ class TrainingInterrupted(Exception):  # noqa: N818  (it is what the user asked 
 
 
 class Interrupts:
-    """Notices signals while a model trains, and stops after the iteration.
+    """Notices signals while a model trains; the loop asks after every iteration.
 
     A second signal stops at once. In distributed training the processes agree after every
-    iteration, so that all stop after the same one.
-
-    Attributes:
-        sampler: the training sampler, which holds the epoch.
+    iteration, so that all stop after the same one. Leaving the context restores the handlers.
     """
 
     def __init__(self) -> None:
-        self.sampler: Any = None
         self._interrupted = False
 
     def __enter__(self) -> Interrupts:
@@ -36,29 +35,19 @@ class Interrupts:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
-    def watch(self, model: Any, *, distributed: bool) -> None:
-        """Handles the signals; checks for one after every iteration of a model of BasicSR.
+    def listen(self) -> None:
+        """Handles the signals from here on, unless the process ignores them (``nohup``)."""
+        for number, handler in self._handlers.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, self._on_signal)
+
+    def someone_was_interrupted(self, distributed: bool, device: Any) -> bool:
+        """Returns whether a signal came, to any of the processes if there are several.
 
         Args:
-            model: its ``optimize_parameters`` is wrapped.
-            distributed: True if other processes train the same model.
+            distributed: whether other processes train the same model, and ask too.
+            device: device of the model.
         """
-        optimize = model.optimize_parameters
-
-        def optimize_parameters(current_iter: int) -> None:
-            optimize(current_iter)
-            if self._someone_interrupted(distributed, model.device):
-                model.save(self.sampler.epoch, current_iter)
-                raise TrainingInterrupted(
-                    f"interrupted; saved iteration {current_iter}. "
-                    "Continue with the same command and --auto_resume."
-                )
-
-        model.optimize_parameters = optimize_parameters
-        for number in _SIGNALS:
-            signal.signal(number, self._on_signal)
-
-    def _someone_interrupted(self, distributed: bool, device: Any) -> bool:
         if not distributed:
             return self._interrupted
         import torch
@@ -66,6 +55,17 @@ class Interrupts:
         flag = torch.tensor(int(self._interrupted), device=device)
         torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
         return bool(flag.item())
+
+    def stop(self, iteration: int) -> NoReturn:
+        """Ends a training whose iteration has been saved.
+
+        Raises:
+            TrainingInterrupted: always.
+        """
+        raise TrainingInterrupted(
+            f"interrupted; saved iteration {iteration}. "
+            "Continue with the same command and --auto_resume."
+        )
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._interrupted:

@@ -1,54 +1,100 @@
-"""Loaders whose workers draw different crops in every epoch, and can be started anew."""
+"""Loaders whose samples do not depend on workers: each is seeded by its position in the run."""
 
 from __future__ import annotations
 
-import random
+import math
 import signal
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 
+from basicsr_mambair.training.randomness import seed_generators, separate_randomness
+from basicsr_mambair.training.sampling import Place
 
-def prepare_workers(loader: Any, sampler: Any, seed: int | None) -> None:
-    """Seeds a loader's workers from (seed, rank, epoch, worker), anew in every epoch.
+
+class SeededDataset(torch.utils.data.Dataset[Any]):
+    """A dataset whose samples are a function of the seed and of their place in the run.
+
+    Before a sample is read, ``random``, ``numpy.random`` and torch are seeded from the seed and the
+    position, so that crops, flips and degradations are the same in every worker, and after a
+    resume. It also brings the plugin along to a worker process that was spawned: such a process
+    first imports the class of the dataset that it receives, and for one of BasicSR's own it would
+    import BasicSR before anything has been repaired.
 
     Args:
-        loader: a ``DataLoader`` whose workers BasicSR seeds, or one without.
-        sampler: holds the epoch.
+        dataset: any dataset; its other attributes are those of this one.
         seed: seed of the run.
-    """
-    from basicsr.utils.dist_util import get_dist_info
-
-    if loader.worker_init_fn is not None:
-        rank, _ = get_dist_info()
-        # Workers start anew in every epoch, with the sampler as it is then.
-        loader.worker_init_fn = partial(seed_worker, seed=seed, rank=rank, sampler=sampler)
-
-
-class WorkerDataset(torch.utils.data.Dataset[Any]):
-    """A dataset that brings the plugin along to a worker process that was spawned.
-
-    Such a process first imports the class of the dataset that it receives. For one of BasicSR's own
-    datasets, it would import BasicSR before anything has been repaired.
+        by_index: whether an index alone is a place, as in validation. In the epochs of a trainer
+            that is not ours it is not: the crops of a picture would always be the same.
     """
 
-    def __init__(self, dataset: Any) -> None:
+    def __init__(self, dataset: Any, seed: int | None, by_index: bool) -> None:
         self.dataset = dataset
+        self.seed = seed or 0
+        self.by_index = by_index
         self.opt = dataset.opt if hasattr(dataset, "opt") else {}
+
+    def __getattr__(self, name: str) -> Any:
+        # Dunder names are not passed on: pickle and the loader ask for them.
+        if name.startswith("__") or "dataset" not in self.__dict__:
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> Any:
-        return self.dataset[index]
+    def __getitem__(self, place: Place | int) -> Any:
+        """Returns the sample at a place."""
+        if not isinstance(place, Place):
+            if not self.by_index:
+                return self.dataset[place]
+            place = Place(place, place)
+        with separate_randomness():
+            seed_generators(self.seed, place.position)
+            return self.dataset[place.picture]
+
+
+def adapt_section(section: dict[str, Any]) -> dict[str, Any]:
+    """A dataset section whose ``prefetch_mode: cpu`` and ``persistent_workers`` cannot hang.
+
+    BasicSR's ``prefetch_mode: cpu`` reads in a thread, which shares the generators of the trainer
+    and the workers of the next epoch. Workers that read further ahead do the same
+    (:func:`prepare_loader`).
+    """
+    section = dict(section)
+    if section.get("prefetch_mode") == "cpu":
+        section["prefetch_mode"] = None
+    if section["phase"] != "train" or not section.get("num_worker_per_gpu"):
+        section["persistent_workers"] = False  # torch refuses it without workers
+    return section
+
+
+def prepare_loader(
+    loader: Any, section: dict[str, Any], sampler: Any, seed: int | None, rank: int
+) -> None:
+    """Completes a loader that BasicSR built.
+
+    Args:
+        loader: a ``DataLoader``.
+        section: the dataset's section as the option file has it.
+        sampler: holds the epoch, if the trainer is not ours.
+        seed: seed of the run.
+        rank: number of this process.
+    """
+    # A generator of its own: the loader draws a number from it whenever it starts.
+    loader.generator = torch.Generator()
+    if loader.num_workers == 0:
+        return
+    if section.get("prefetch_mode") == "cpu":
+        ahead = math.ceil(section.get("num_prefetch_queue", 1) / loader.num_workers)
+        loader.prefetch_factor += ahead
+    if loader.worker_init_fn is not None:
+        # Where workers start anew in every epoch, they see the sampler as it is then.
+        loader.worker_init_fn = partial(seed_worker, seed=seed, rank=rank, sampler=sampler)
 
 
 def seed_worker(worker_id: int, seed: int | None, rank: int, sampler: Any) -> None:
-    """Seeds ``random`` and ``numpy.random`` of a loader's worker; leaves Ctrl-C to the trainer."""
+    """Leaves Ctrl-C to the trainer; seeds a loader's worker where samples have no position."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    epoch = getattr(sampler, "epoch", 0)
-    first, second = np.random.SeedSequence([seed or 0, rank, epoch, worker_id]).generate_state(2)
-    random.seed(int(first))
-    np.random.seed(int(second))
+    seed_generators(seed or 0, rank, getattr(sampler, "epoch", 0), worker_id)

@@ -42,7 +42,8 @@ def prepare_run(arguments: RunArguments, root: str | Path, is_train: bool) -> di
 
     _launch(options, arguments.launcher)
     if options.get("manual_seed") is None:
-        options["manual_seed"] = random.randint(1, 10000)
+        options["manual_seed"] = _draw_seed(options["dist"])
+        options["seed_was_drawn"] = True  # a run that continues keeps its own
     from basicsr.utils import set_random_seed
 
     set_random_seed(options["manual_seed"] + options["rank"])
@@ -66,6 +67,14 @@ def _launch(options: dict[str, Any], launcher: str) -> None:
             parameters["backend"] = "gloo"
         init_dist(launcher, **parameters)
     options["rank"], options["world_size"] = get_dist_info()
+
+
+def _draw_seed(distributed: bool) -> int:
+    """A seed, the same in every process: it decides which sample stands where."""
+    drawn = [random.randint(1, 10000)]
+    if distributed:
+        torch.distributed.broadcast_object_list(drawn)
+    return drawn[0]
 
 
 def _fit_to_machine(options: dict[str, Any]) -> None:

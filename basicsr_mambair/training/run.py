@@ -17,16 +17,11 @@ def train(arguments: RunArguments) -> None:
         TrainingInterrupted: Ctrl-C or SIGTERM; a checkpoint has been saved.
     """
     require_basicsr()
-    import basicsr.train
-
-    from basicsr_mambair.training.adapter import finished_options, stoppable
+    from basicsr_mambair.training.pipeline import run_training
     from basicsr_mambair.training.preparation import prepare_run
 
     root = os.getcwd()
-    options = prepare_run(arguments, root, is_train=True)
-    pipeline = basicsr.train
-    with finished_options(pipeline, options, arguments), stoppable(pipeline):
-        pipeline.train_pipeline(root)
+    run_training(prepare_run(arguments, root, is_train=True), arguments.opt, root)
 
 
 def test(arguments: RunArguments) -> None:

@@ -1,0 +1,156 @@
+"""The loop: iterations, log lines, checkpoints and validations, from any iteration to the last."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from basicsr_mambair.training.interrupts import Interrupts
+from basicsr_mambair.training.randomness import separate_randomness
+from basicsr_mambair.training.resuming import Resumed, RunState
+
+
+class Training:
+    """A run: a model, the batches that it is trained on, and what it is validated with.
+
+    A checkpoint is saved before the validation of its iteration, so that a validation that fails
+    loses nothing; a run that is resumed there validates first. Validation leaves the random
+    generators as they were, so that how often one validates does not change the training.
+
+    Args:
+        options: the options of the run.
+        model: a model of BasicSR.
+        batches: the loader of the rest of the training.
+        validation: the loaders of validation.
+        tb_logger: TensorBoard's writer, or ``None``.
+        interrupts: says whether a signal has come.
+    """
+
+    def __init__(
+        self,
+        options: dict[str, Any],
+        model: Any,
+        batches: Any,
+        validation: list[Any],
+        tb_logger: Any,
+        interrupts: Interrupts,
+    ) -> None:
+        from basicsr.utils import get_root_logger
+
+        self.options, self.model, self.batches = options, model, batches
+        self.validation_loaders, self.tb_logger = validation, tb_logger
+        self.interrupts = interrupts
+        self.log = get_root_logger()
+        self.total = int(options["train"]["total_iter"])
+        self.sampler = batches.sampler
+        self.batch = self.sampler.batch * self.sampler.processes
+        self._validated = -1
+
+    def run(self, resumed: Resumed | None) -> None:
+        """Trains to the last iteration; saves the latest weights and validates.
+
+        Args:
+            resumed: where to begin; ``None``: at the first iteration.
+
+        Raises:
+            CheckpointError: a checkpoint could not be written.
+            TrainingInterrupted: a signal came; a checkpoint has been saved.
+        """
+        begin = 0 if resumed is None else resumed.iteration
+        self.model.run_state = RunState(self.options, self.batch, begin, self.sampler.start)
+        self.interrupts.listen()
+        if resumed is not None:
+            if begin < self.total and self._is_due(begin, "val"):
+                self.validate(begin)
+            resumed.restore_random_state(self.options["rank"])
+        started = time.time()
+        self.log.info(f"Start training from epoch: {self._epoch(begin)}, iter: {begin}")
+        self._iterate(begin)
+        seconds = datetime.timedelta(seconds=int(time.time() - started))
+        self.log.info(f"End of training. Time consumed: {seconds}")
+        self.log.info("Save the latest model.")
+        self.model.save(epoch=-1, current_iter=-1)  # the latest
+        self.validate(max(begin, self.total))
+        if self.tb_logger:
+            self.tb_logger.close()
+
+    def _iterate(self, begin: int) -> None:
+        from basicsr.utils import AvgTimer, MessageLogger
+
+        messages = MessageLogger(self.options, begin + 1, self.tb_logger)
+        messages.max_iters = self.total + 1  # it takes one off
+        warmup = self.options["train"].get("warmup_iter", -1)
+        reading, iterating = AvgTimer(), AvgTimer()
+        for iteration, batch in enumerate(self._read(), begin + 1):
+            reading.record()
+            self.model.update_learning_rate(iteration, warmup_iter=warmup)
+            self.model.feed_data(batch)
+            self.model.optimize_parameters(iteration)
+            iterating.record()
+            if self._is_due(iteration, "print"):
+                messages(
+                    {
+                        "epoch": self._epoch(iteration),
+                        "iter": iteration,
+                        "lrs": self.model.get_current_learning_rate(),
+                        "time": iterating.get_avg_time(),
+                        "data_time": reading.get_avg_time(),
+                        **self.model.get_current_log(),
+                    }
+                )
+            stopped = self.interrupts.someone_was_interrupted(
+                self.options["dist"], self.model.device
+            )
+            if stopped or self._is_due(iteration, "save") or iteration == self.total:
+                self.save(iteration)
+            if stopped:
+                self.interrupts.stop(iteration)
+            if self._is_due(iteration, "val"):
+                self.validate(iteration)
+            reading.start()
+            iterating.start()
+
+    def _read(self) -> Iterator[Any]:
+        """The batches; on a GPU with ``prefetch_mode: cuda``, copied there ahead."""
+        if self.options["datasets"]["train"].get("prefetch_mode") != "cuda":
+            yield from self.batches
+            return
+        from basicsr.data.prefetch_dataloader import CUDAPrefetcher
+
+        self.log.info("Use cuda prefetch dataloader")
+        prefetcher = CUDAPrefetcher(self.batches, self.options)
+        while (batch := prefetcher.next()) is not None:
+            yield batch
+
+    def save(self, iteration: int) -> None:
+        """Saves networks and training state."""
+        self.log.info("Saving models and training states.")
+        self.model.run_state.note_random_states()
+        self.model.save(self._epoch(iteration), iteration)
+
+    def validate(self, iteration: int) -> None:
+        """Validates on every data set, unless this iteration has been validated."""
+        if self.options.get("val") is None or iteration == self._validated:
+            return
+        self._validated = iteration
+        with separate_randomness(devices=True):
+            for loader in self.validation_loaders:
+                self.model.validation(
+                    loader, iteration, self.tb_logger, self.options["val"]["save_img"]
+                )
+
+    def _epoch(self, iteration: int) -> int:
+        """The epoch of an iteration's first sample."""
+        position: int = self.model.run_state.position_before(max(1, iteration))
+        return position // int(self.sampler.period)
+
+    def _is_due(self, iteration: int, what: str) -> bool:
+        logger, val = self.options["logger"], self.options.get("val") or {}
+        frequency = {
+            "print": logger["print_freq"],
+            "save": logger["save_checkpoint_freq"],
+            "val": val.get("val_freq"),
+        }[what]
+        return frequency is not None and iteration % frequency == 0

@@ -1,0 +1,102 @@
+"""From the options of a run to the end of its training."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from basicsr_mambair.training.interrupts import Interrupts
+from basicsr_mambair.training.loop import Training
+from basicsr_mambair.training.resuming import Resumed, find_resume_state, resume_model
+from basicsr_mambair.training.sampling import RunSampler, samples_per_process
+
+
+def run_training(options: dict[str, Any], option_file: str, root: str) -> None:
+    """Trains as BasicSR's ``train_pipeline`` does, by a loop that can begin anywhere.
+
+    Args:
+        options: the options of the run.
+        option_file: where they came from; a copy is kept in the run's folder.
+        root: folder of TensorBoard's files.
+
+    Raises:
+        CheckpointError: a checkpoint cannot be read or written.
+        TrainingInterrupted: a signal came; a checkpoint has been saved.
+    """
+    from basicsr.models import build_model
+    from basicsr.train import copy_opt_file, init_tb_loggers
+    from basicsr.utils import get_env_info, get_root_logger, get_time_str
+    from basicsr.utils.options import dict2str
+
+    options["root_path"] = root
+    torch.backends.cudnn.benchmark = True
+    with Interrupts() as interrupts:
+        resumed = find_resume_state(options)
+        _make_folders(options, resumed)
+        copy_opt_file(option_file, options["path"]["experiments_root"])
+        log_file = Path(options["path"]["log"]) / f"train_{options['name']}_{get_time_str()}.log"
+        log = get_root_logger(log_level=logging.INFO, log_file=str(log_file))
+        log.info(get_env_info())
+        log.info(dict2str(options))
+        tb_logger = init_tb_loggers(options)
+        batches, validation = _loaders(options, resumed, log)
+        model = build_model(options)
+        if resumed is not None:
+            resume_model(model, resumed, log)
+        training = Training(options, model, batches, validation, tb_logger, interrupts)
+        training.run(resumed)
+
+
+def _make_folders(options: dict[str, Any], resumed: Resumed | None) -> None:
+    from basicsr.utils import make_exp_dirs, mkdir_and_rename
+
+    if resumed is not None and resumed.is_of(options):
+        return
+    make_exp_dirs(options)
+    logs = options["logger"].get("use_tb_logger") and "debug" not in options["name"]
+    if logs and options["rank"] == 0:
+        mkdir_and_rename(os.path.join(options["root_path"], "tb_logger", options["name"]))
+
+
+def _loaders(
+    options: dict[str, Any], resumed: Resumed | None, log: logging.Logger
+) -> tuple[Any, list[Any]]:
+    """The loader of the rest of the training, and those of validation."""
+    from basicsr.data import build_dataloader, build_dataset
+
+    shared = dict(num_gpu=options["num_gpu"], dist=options["dist"], seed=options["manual_seed"])
+    batches, validation = None, []
+    for key, section in options["datasets"].items():
+        dataset = build_dataset(section)
+        if key.split("_")[0] == "val":
+            validation.append(build_dataloader(dataset, section, sampler=None, **shared))
+            log.info(f"Number of val images/folders in {section['name']}: {len(dataset)}")
+            continue
+        batch, total = samples_per_process(options), int(options["train"]["total_iter"])
+        iteration, position = (0, 0) if resumed is None else (resumed.iteration, resumed.position)
+        sampler = RunSampler(
+            len(dataset),
+            section.get("dataset_enlarge_ratio", 1),
+            options["manual_seed"],
+            batch,
+            start=position,
+            batches=max(0, total - iteration),
+            rank=options["rank"],
+            processes=options["world_size"],
+        )
+        batches = build_dataloader(dataset, section, sampler=sampler, **shared)
+        everywhere = batch * options["world_size"]
+        log.info(
+            "Training statistics:"
+            f"\n\tNumber of train images: {len(dataset)}"
+            f"\n\tDataset enlarge ratio: {section.get('dataset_enlarge_ratio', 1)}"
+            f"\n\tBatch size per gpu: {section['batch_size_per_gpu']}"
+            f"\n\tWorld size (gpu number): {options['world_size']}"
+            f"\n\tIterations per epoch: {sampler.period / everywhere:g}"
+            f"\n\tTotal epochs: {total * everywhere / sampler.period:.4g}; iters: {total}."
+        )
+    return batches, validation
