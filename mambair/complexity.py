@@ -23,9 +23,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mambair.archs.attentive_ssm import AttentiveSSM
 from mambair.archs.contract import Contract, ContractError, contract_of
-from mambair.archs.mambair_arch import VisionSSM
 from mambair.archs.padding import mirror_to_multiple
 from mambair.archs.registry import build_network, build_on_meta
+from mambair.archs.vision_ssm import VisionSSM
 
 # Operations of the recurrence for every (batch, token, channel, state), and of the skip, as papers
 # on Mamba count them: two products for each of exp(δA), δBu and the state, two for ⟨h, C⟩, one exp.

@@ -41,13 +41,15 @@ class Golden:
     gumbel_seed: int
     grad_norms: dict
     tensors: dict
+    scales: dict  # of the weights that the file holds as 8-bit integers
 
     def state(self) -> dict:
-        return {
+        named = {
             key.removeprefix("state."): value
             for key, value in self.tensors.items()
             if key.startswith("state.")
         }
+        return {key: value * self.scales.get(key, 1) for key, value in named.items()}
 
 
 def read_golden(name: str) -> Golden:
@@ -57,9 +59,10 @@ def read_golden(name: str) -> Golden:
     return Golden(
         metadata["arch"],
         json.loads(metadata["config"]),
-        int(metadata["gumbel_seed"]),
+        int(metadata.get("gumbel_seed", 0)),
         json.loads(metadata.get("grad_norms", "{}")),
         tensors,
+        json.loads(metadata.get("scales", "{}")),
     )
 
 

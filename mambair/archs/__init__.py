@@ -4,9 +4,10 @@ import importlib
 import pkgutil
 
 from mambair.archs.mambair_arch import MambaIR
+from mambair.archs.mambair_unet_arch import MambaIRUNet
 from mambair.archs.mambairv2_arch import MambaIRv2, MambaIRv2Light
 
-__all__ = ["MambaIR", "MambaIRv2", "MambaIRv2Light"]
+__all__ = ["MambaIR", "MambaIRUNet", "MambaIRv2", "MambaIRv2Light"]
 
 for _module in pkgutil.iter_modules(__path__):
     if _module.name.endswith("_arch"):  # which registers the networks in it

@@ -1,4 +1,4 @@
-"""Detects the frame that MambaIR and MambaIRv2 share from a state dict."""
+"""Detects the frames that networks share from a state dict."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ def detect_frame(state: Mapping[str, Tensor], blocks: str) -> dict[str, Any]:
     """The arguments of :class:`RestorationNet`, and the depths of the stages."""
     embed_dim, in_chans = state["conv_first.weight"].shape[:2]
     upsampler, upscale = _reconstruction(state, in_chans)
-    stages = range(_count(state, "layers.{}."))
+    stages = range(count_prefixes(state, "layers.{}."))
+    blocks_of = f"layers.{{}}.residual_group.{blocks}.{{{{}}}}."
     return {
         "upscale": upscale,
         "in_chans": in_chans,
         "embed_dim": embed_dim,
-        "depths": [_count(state, f"layers.{i}.residual_group.{blocks}.{{}}.") for i in stages],
+        "depths": [count_prefixes(state, blocks_of.format(stage)) for stage in stages],
         "patch_norm": "patch_embed.norm.weight" in state,
         "upsampler": upsampler,
         "resi_connection": "3conv" if "conv_after_body.4.weight" in state else "1conv",
     }
 
 
-def _count(state: Mapping[str, Tensor], pattern: str) -> int:
+def count_prefixes(state: Mapping[str, Tensor], pattern: str) -> int:
     """How many of ``pattern.format(0)``, ``pattern.format(1)``, … are prefixes of a key."""
     count = 0
     while any(key.startswith(pattern.format(count)) for key in state):

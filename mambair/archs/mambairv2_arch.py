@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mambair.archs.attentive_ssm import Routing
+from mambair.archs.blocks import init_linear
 from mambair.archs.detection import detect_frame, width_ratio
 from mambair.archs.feedforward import ConvFFN, GatedConvFFN
 from mambair.archs.mambairv2_blocks import AttentiveBlock
@@ -24,7 +25,6 @@ from mambair.archs.restoration_net import (
     RestorationNet,
     Stage,
     Upsampler,
-    init_linear,
     residual_conv,
 )
 from mambair.ops.window_attention import relative_position_index

@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 
 
-def mirror_to_multiple(x: Tensor, multiple: int, least: int = 1) -> Tensor:
-    """Pads right and bottom by mirroring with the edge pixel, as often as needed.
+def mirror_to_multiple(x: Tensor, multiple: int, least: int = 1, edge: bool = True) -> Tensor:
+    """Pads right and bottom by mirroring, as often as needed.
 
     Args:
         x: ``(B, C, H, W)``.
         multiple: both sides become multiples of this.
         least: and at least this long.
+        edge: the mirror repeats the edge pixel; otherwise it lies on that pixel, as PyTorch's
+            ``reflect`` has it.
 
     Returns:
         ``(B, C, H', W')``, with ``x`` at the top left.
@@ -28,8 +30,9 @@ def mirror_to_multiple(x: Tensor, multiple: int, least: int = 1) -> Tensor:
             padded = max(padded, (least + multiple - 1) // multiple * multiple)
         # A compiled or exported network must not depend on whether the size fits.
         if torch.compiler.is_compiling() or padded != size:
-            index = torch.arange(padded, device=x.device) % (2 * size)
-            index = torch.where(index < size, index, 2 * size - 1 - index)
+            period = 2 * size if edge else max(2 * size - 2, 1)
+            index = torch.arange(padded, device=x.device) % period
+            index = torch.where(index < size, index, period - int(edge) - index)
             x = x.index_select(dim, index)
     return x
 

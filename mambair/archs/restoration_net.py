@@ -6,18 +6,16 @@ State-dict keys are those of the checkpoints published by the authors of both.
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
+from mambair.archs.blocks import run_blocks
 from mambair.archs.feedforward import convolve_tokens
 from mambair.archs.padding import mirror_to_multiple
-from mambair.archs.selective_ssm import SelectiveSSM
-from mambair.ops.selective_scan import backend_names
+from mambair.archs.selective_ssm import ScanNetwork
 
 _RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K
 _HEAD_CHANNELS = 64  # of the classic and the real-world reconstruction
@@ -32,7 +30,7 @@ class _PatchEmbed(nn.Module):
         self.norm = nn.LayerNorm(dim) if patch_norm else None
 
 
-class RestorationNet(nn.Module):
+class RestorationNet(ScanNetwork):
     """Everything around the stages of a restoration network.
 
     A subclass fills ``layers`` with stages and says in :meth:`_stage_arguments` what their blocks
@@ -87,22 +85,6 @@ class RestorationNet(nn.Module):
         self.norm = nn.LayerNorm(embed_dim)
         self.conv_after_body = residual_conv(embed_dim, resi_connection)
         self._build_reconstruction()
-
-    def set_scan_backend(self, backend: str) -> None:
-        """Changes the backend of the selective scan in every block.
-
-        Args:
-            backend: ``"auto"`` or a name, see :func:`mambair.ops.selective_scan`.
-
-        Raises:
-            ValueError: no such backend.
-        """
-        if backend not in ("auto", *backend_names()):
-            names = ["auto", *backend_names()]
-            raise ValueError(f"scan_backend must be one of {names}, got {backend!r}")
-        for module in self.modules():
-            if isinstance(module, SelectiveSSM):
-                module.backend = backend
 
     def warm_start(self, kind: Literal["bicubic"]) -> None:
         """Sets initial weights with which the network interpolates bicubically.
@@ -230,19 +212,9 @@ class Stage(nn.Module):
 
     def forward(self, x: Tensor, *arguments: Any) -> Tensor:
         """``(B, H, W, C)`` to the same; the arguments go to every block."""
-        y = x
-        for block in self.residual_group.get_submodule(self.list_name).children():
-            if self.use_checkpoint and torch.is_grad_enabled():
-                # The random state is restored for the second run: it must draw the same routes.
-                y = checkpoint(partial(_call, block, arguments), y, use_reentrant=False)
-            else:
-                y = block(y, *arguments)
+        blocks = self.residual_group.get_submodule(self.list_name).children()
+        y = run_blocks(blocks, x, self.use_checkpoint, arguments)
         return convolve_tokens(self.conv, y) + x
-
-
-def _call(block: nn.Module, arguments: tuple[Any, ...], x: Tensor) -> Tensor:
-    y: Tensor = block(x, *arguments)
-    return y
 
 
 def _check_scale(upscale: int, upsampler: str) -> None:
@@ -281,11 +253,3 @@ def residual_conv(dim: int, kind: str) -> nn.Module:
             _conv(dim // 4, dim),
         )
     raise ValueError(f"resi_connection must be '1conv' or '3conv', got {kind!r}")
-
-
-def init_linear(module: nn.Module) -> None:
-    """Truncated normal weights, σ 0.02, and no bias, for a linear layer; others are unchanged."""
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mambair.ops import selective_scan_tokens
+from mambair.ops.selective_scan import backend_names
 
 
 class SelectiveSSM(nn.Module):
@@ -79,3 +80,23 @@ def _project(x: Tensor, weight: Tensor) -> Tensor:
     if weight.shape[0] == 1:
         return F.linear(x, weight[0])
     return torch.einsum("blki,koi->blko", x, weight)
+
+
+class ScanNetwork(nn.Module):
+    """A network whose blocks scan; the base of every frame of such blocks."""
+
+    def set_scan_backend(self, backend: str) -> None:
+        """Changes the backend of the selective scan in every block.
+
+        Args:
+            backend: ``"auto"`` or a name, see :func:`mambair.ops.selective_scan`.
+
+        Raises:
+            ValueError: no such backend.
+        """
+        if backend not in ("auto", *backend_names()):
+            names = ["auto", *backend_names()]
+            raise ValueError(f"scan_backend must be one of {names}, got {backend!r}")
+        for module in self.modules():
+            if isinstance(module, SelectiveSSM):
+                module.backend = backend

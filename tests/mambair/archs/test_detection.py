@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mambair.archs import MambaIR, MambaIRv2, MambaIRv2Light
-from mambair.archs.registry import DetectionError, detect_network
+from mambair.archs.registry import DetectionError, build_network, detect_network
 from tests.conftest import read_golden, tiny_network
 
 CHANGES = [
@@ -36,10 +36,17 @@ CHANGES_V1 = [
     dict(upsampler="pixelshuffledirect", upscale=3, d_state=5),
     dict(upsampler="", upscale=1, in_chans=1, depths=[2, 1, 3]),
 ]
+CHANGES_UNET = [
+    {},
+    dict(num_blocks=[2, 1, 3, 1], num_refinement_blocks=2, bias=True),
+    dict(dim=34, mlp_ratio=1.49, inp_channels=1, out_channels=1),  # rounded down on every level
+    dict(inp_channels=6, dual_pixel_task=True),
+]
 SECTIONS = [tiny_network(**change) for change in CHANGES] + [
     {"type": "MambaIR", "embed_dim": 30, "depths": [1, 2], "d_state": 2, "mlp_ratio": 2.0} | change
     for change in CHANGES_V1
 ]
+SMALL_UNET = dict(type="MambaIRUNet", dim=30, num_blocks=[1] * 4, num_refinement_blocks=0)
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -61,8 +68,31 @@ def test_round_trip(section: dict) -> None:
         assert torch.equal(rebuilt.eval()(x), net.eval()(x))
 
 
+@pytest.mark.parametrize("change", CHANGES_UNET)
+def test_round_trip_of_the_unet(change: dict) -> None:
+    section = SMALL_UNET | change
+    net = build_network(section)
+    detected = detect_network(net.state_dict())
+    for key in section.keys() - {"mlp_ratio"}:
+        assert detected[key] == section[key], key
+    rebuilt = build_network(detected)
+    rebuilt.load_state_dict(net.state_dict(), strict=True)
+    x = torch.rand(1, section.get("inp_channels", 3), 6, 5)
+    with torch.no_grad():
+        assert torch.equal(rebuilt.eval()(x), net.eval()(x))
+
+
 @pytest.mark.parametrize(
-    "name", ["car_gray", "classic_x4", "denoise_color", "light_x2", "mambair_x2", "realworld_x4"]
+    "name",
+    [
+        "car_gray",
+        "classic_x4",
+        "denoise_color",
+        "light_x2",
+        "mambair_x2",
+        "mambairunet",
+        "realworld_x4",
+    ],
 )
 def test_golden_files(name: str) -> None:
     golden = read_golden(name)
@@ -74,7 +104,7 @@ def test_golden_files(name: str) -> None:
 
 
 def test_other_weights() -> None:
-    with pytest.raises(DetectionError, match="not weights of MambaIR, MambaIRv2"):
+    with pytest.raises(DetectionError, match="not weights of MambaIR, "):
         detect_network(torch.nn.Conv2d(3, 3, 3).state_dict())
     state = MambaIRv2(depths=[1], num_heads=[4], window_size=4).state_dict()
     del state["layers.0.residual_group.layers.0.convffn1.fc1.weight"]

@@ -1,4 +1,4 @@
-"""MambaIRv2 and MambaIR against outputs, losses and gradients of the authors' definition."""
+"""The networks against outputs, losses and gradients of the authors' definition."""
 
 from __future__ import annotations
 
@@ -42,8 +42,9 @@ def test_output_with_the_noise_of_the_global_generator(golden: Golden) -> None:
     assert largest_difference(output, golden.tensors["output.gumbel"]) < 1e-4
 
 
-def test_mambair() -> None:
-    golden = read_golden("mambair_x2")
+@pytest.mark.parametrize("name", ["mambair_x2", "mambairunet"])
+def test_output_without_routing(name: str) -> None:
+    golden = read_golden(name)
     net = build(golden).eval()
     with torch.no_grad():
         output = net(golden.tensors["input"])
@@ -51,7 +52,9 @@ def test_mambair() -> None:
 
 
 @pytest.mark.parametrize("use_checkpoint", [False, True])
-def test_loss_and_gradients(golden: Golden, use_checkpoint: bool) -> None:
+@pytest.mark.parametrize("name", [*NAMES, "mambairunet"])
+def test_loss_and_gradients(name: str, use_checkpoint: bool) -> None:
+    golden = read_golden(name)
     net = build(golden, use_checkpoint=use_checkpoint).train()
     torch.manual_seed(golden.gumbel_seed)
     loss = (net(golden.tensors["input"]) - golden.tensors["target"]).abs().mean()

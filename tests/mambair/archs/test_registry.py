@@ -19,7 +19,8 @@ from tests.mambair.archs.compilation import assert_compiles_and_exports
 _SMALL: dict[str, Any] = {
     "embed_dim": 30, "depths": [1, 1], "num_heads": [2, 2], "d_state": 2, "window_size": 4,
     "inner_rank": 4, "num_tokens": 4, "mlp_ratio": 1.2, "upscale": 2,
-    "upsampler": "pixelshuffledirect",
+    "upsampler": "pixelshuffledirect", "dim": 30, "num_blocks": [1, 1, 1, 1],
+    "num_refinement_blocks": 1,
 }  # fmt: skip
 
 

@@ -1,0 +1,174 @@
+"""The frame of networks that are a U: four levels, each of half the size and twice the channels.
+
+"Restormer: Efficient Transformer for High-Resolution Image Restoration", Zamir et al., CVPR 2022,
+arXiv 2111.09881, section 3; MambaIR uses it for real noise. State-dict keys are those of the
+published checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from mambair.archs.blocks import run_blocks
+from mambair.archs.padding import mirror_to_multiple
+from mambair.archs.selective_ssm import ScanNetwork
+
+_LEVELS = 4
+_MULTIPLE = 2 ** (_LEVELS - 1)  # of the sides: every level halves them
+
+
+class RestorationUNet(ScanNetwork):
+    """Everything around the blocks of a U-shaped restoration network.
+
+    Any size is accepted: the network pads its input and crops its output.
+
+    Args:
+        inp_channels: channels of the input.
+        out_channels: channels of the output, the same unless ``dual_pixel_task``.
+        dim: channels C of the first level; the others have 2C, 4C and 8C.
+        num_blocks: blocks of the four levels; encoder and decoder of a level have as many.
+        num_refinement_blocks: blocks after the decoder, at full size and 2C channels.
+        bias: biases of the last convolution and of those that join decoder and encoder.
+        dual_pixel_task: the input is a left and a right view of one scene, which the output is not
+            added to; its first features are added to the last instead.
+        block: makes one block of so many channels, over ``(B, H, W, C)``.
+        use_checkpoint: recompute blocks in the backward pass: less memory, more time.
+
+    Raises:
+        ValueError: arguments that do not fit together.
+    """
+
+    size_multiple: ClassVar[int] = 1  # of the input: any size from 1×1 is accepted
+    upscale: ClassVar[int] = 1
+    padded_to: ClassVar[int] = _MULTIPLE
+
+    def __init__(
+        self,
+        inp_channels: int,
+        out_channels: int,
+        dim: int,
+        num_blocks: Sequence[int],
+        num_refinement_blocks: int,
+        bias: bool,
+        dual_pixel_task: bool,
+        block: Callable[[int], nn.Module],
+        use_checkpoint: bool,
+    ) -> None:
+        super().__init__()
+        if len(num_blocks) != _LEVELS:
+            raise ValueError(f"num_blocks must be {_LEVELS} numbers, one a level, got {num_blocks}")
+        if min(num_blocks) < 1:
+            raise ValueError(f"num_blocks must be at least 1 a level, got {num_blocks}")
+        if dim % 2:
+            raise ValueError(f"dim must be even, got {dim}: a level halves its channels to shrink")
+        if not dual_pixel_task and inp_channels != out_channels:
+            raise ValueError(
+                f"out_channels must be inp_channels, {inp_channels}, got {out_channels}: the input "
+                "is added to the output (unless dual_pixel_task)"
+            )
+        if not dual_pixel_task:  # two views are not a picture, so the contract is not stated
+            self.in_chans = inp_channels
+        self.dual_pixel_task = dual_pixel_task
+        self.use_checkpoint = use_checkpoint
+
+        def level(channels: int, depth: int) -> nn.ModuleList:
+            return nn.ModuleList(block(channels) for _ in range(depth))
+
+        first, second, third, fourth = (dim * 2**index for index in range(_LEVELS))
+        self.patch_embed = _PatchEmbed(inp_channels, first)
+        self.encoder_level1 = level(first, num_blocks[0])
+        self.down1_2 = _Downsample(first)
+        self.encoder_level2 = level(second, num_blocks[1])
+        self.down2_3 = _Downsample(second)
+        self.encoder_level3 = level(third, num_blocks[2])
+        self.down3_4 = _Downsample(third)
+        self.latent = level(fourth, num_blocks[3])
+        self.up4_3 = _Upsample(fourth)
+        self.reduce_chan_level3 = nn.Conv2d(fourth, third, 1, bias=bias)
+        self.decoder_level3 = level(third, num_blocks[2])
+        self.up3_2 = _Upsample(third)
+        self.reduce_chan_level2 = nn.Conv2d(third, second, 1, bias=bias)
+        self.decoder_level2 = level(second, num_blocks[1])
+        self.up2_1 = _Upsample(second)
+        # The features of the first level are joined to its encoder's and stay 2C wide.
+        self.decoder_level1 = level(second, num_blocks[0])
+        self.refinement = level(second, num_refinement_blocks)
+        if dual_pixel_task:
+            self.skip_conv = nn.Conv2d(first, second, 1, bias=bias)
+        self.output = nn.Conv2d(second, out_channels, 3, padding=1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Restores a batch.
+
+        Args:
+            x: ``(B, inp_channels, H, W)`` in [0, 1], any size from 1×1.
+
+        Returns:
+            ``(B, out_channels, H, W)``, not clamped.
+        """
+        height, width = x.shape[-2:]
+        # As the published test pads the network's input, so that any size gives its result.
+        x = mirror_to_multiple(x, _MULTIPLE, edge=False)
+        first = self.patch_embed(x)  # (B, C, H, W)
+        encoded1 = self._run(self.encoder_level1, first)
+        encoded2 = self._run(self.encoder_level2, self.down1_2(encoded1))  # (B, 2C, H/2, W/2)
+        encoded3 = self._run(self.encoder_level3, self.down2_3(encoded2))  # (B, 4C, H/4, W/4)
+        latent = self._run(self.latent, self.down3_4(encoded3))  # (B, 8C, H/8, W/8)
+        joined = self.reduce_chan_level3(torch.cat([self.up4_3(latent), encoded3], 1))
+        decoded = self._run(self.decoder_level3, joined)  # (B, 4C, H/4, W/4)
+        joined = self.reduce_chan_level2(torch.cat([self.up3_2(decoded), encoded2], 1))
+        decoded = self._run(self.decoder_level2, joined)  # (B, 2C, H/2, W/2)
+        joined = torch.cat([self.up2_1(decoded), encoded1], 1)
+        decoded = self._run(self.refinement, self._run(self.decoder_level1, joined))
+        if self.dual_pixel_task:
+            y = self.output(decoded + self.skip_conv(first))
+        else:
+            y = self.output(decoded) + x
+        return y[..., :height, :width]
+
+    def _run(self, level: nn.ModuleList, x: Tensor) -> Tensor:
+        """The blocks of a level, over ``(B, C, H, W)``."""
+        y = run_blocks(level, x.permute(0, 2, 3, 1), self.use_checkpoint)
+        return y.permute(0, 3, 1, 2)
+
+
+class _PatchEmbed(nn.Module):
+    """The first convolution, under its published name; it never has a bias."""
+
+    def __init__(self, in_channels: int, dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(in_channels, dim, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.proj(x)
+        return y
+
+
+class _Downsample(nn.Module):
+    """``(B, C, H, W)`` to ``(B, 2C, H/2, W/2)``."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        conv = nn.Conv2d(dim, dim // 2, 3, padding=1, bias=False)
+        self.body = nn.Sequential(conv, nn.PixelUnshuffle(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.body(x)
+        return y
+
+
+class _Upsample(nn.Module):
+    """``(B, C, H, W)`` to ``(B, C/2, 2H, 2W)``."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        conv = nn.Conv2d(dim, dim * 2, 3, padding=1, bias=False)
+        self.body = nn.Sequential(conv, nn.PixelShuffle(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.body(x)
+        return y
