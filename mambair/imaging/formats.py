@@ -28,6 +28,7 @@ class Format:
         icc: holds color profiles.
         exif: holds EXIF.
         xmp: holds XMP.
+        iptc: holds IPTC.
         dpi: holds the resolution in dots per inch.
         frames: what it can hold several of.
         package: the package that Pillow needs for it.
@@ -43,6 +44,7 @@ class Format:
     icc: bool = True
     exif: bool = True
     xmp: bool = True
+    iptc: bool = False
     dpi: bool = False
     frames: Frames = "one"
     package: str | None = None
@@ -59,10 +61,13 @@ FORMATS = (
     Format(
         "jpg", (".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG",
         65500,  # libjpeg's JPEG_MAX_DIMENSION
-        alpha=False, dpi=True,
+        alpha=False, iptc=True, dpi=True,
     ),
     Format("webp", (".webp",), "WEBP", 16383, gray=False, frames="animation"),
-    Format("tif", (".tif", ".tiff"), "TIFF", _LARGEST, deep=True, dpi=True, frames="pages"),
+    Format(
+        "tif", (".tif", ".tiff"), "TIFF", _LARGEST,
+        deep=True, iptc=True, dpi=True, frames="pages",
+    ),
     Format(
         "bmp", (".bmp",), "BMP", _LARGEST,
         alpha=False, icc=False, exif=False, xmp=False, dpi=True,

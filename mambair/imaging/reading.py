@@ -17,8 +17,9 @@ from PIL import Image
 
 from mambair.imaging import png, tiff
 from mambair.imaging.errors import PictureError
-from mambair.imaging.pillow import open_picture, pixels_of_pillow, upright
+from mambair.imaging.pillow import open_picture, upright
 from mambair.imaging.pixels import Pixels, swap_order, turn_upright
+from mambair.imaging.profiles import pixels_by_profile
 
 _ORIENTATION = 0x0112  # EXIF; from 5 on the picture lies on its side
 _FIRST_ON_ITS_SIDE = 5
@@ -241,7 +242,7 @@ def _pillow_frames(picture: Image.Image, file: BinaryIO, single: bool) -> Iterat
         raise PictureError("animations of 16 bits are not supported")
     for index in range(1 if single else _frames(picture)):
         picture.seek(index)
-        yield pixels_of_pillow(upright(picture))
+        yield pixels_by_profile(upright(picture))
 
 
 def _alike(frames: list[Pixels]) -> list[Pixels]:

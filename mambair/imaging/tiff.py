@@ -6,18 +6,24 @@ tifffile gray with alpha of 16 bits. tifffile writes all of them.
 
 from __future__ import annotations
 
+import io
 from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
+from PIL import TiffImagePlugin, TiffTags
 
 from mambair.imaging.errors import PictureError
-from mambair.imaging.pillow import open_picture, pixels_of_pillow
+from mambair.imaging.metadata import IPTC_IN_TIFF, Metadata
+from mambair.imaging.pillow import open_picture
 from mambair.imaging.pixels import Pixels, swap_order, turn_upright
+from mambair.imaging.profiles import pixels_by_profile
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _WHITE_IS_ZERO = 0
 _PREMULTIPLIED = 1  # of the tag ExtraSamples
+_XMP = 700
+_STRIP = 1 << 18  # bytes in a strip, roughly
 
 
 def read_pages(file: BinaryIO, name: str, first_only: bool = False) -> list[Pixels]:
@@ -100,7 +106,7 @@ def _read_with_pillow(page: _Page) -> Pixels:
         raise PictureError("not a readable picture (of an unknown kind, or damaged)")
     picture.seek(page.index)
     picture.load()  # turns it upright
-    return swap_order(pixels_of_pillow(picture))
+    return swap_order(pixels_by_profile(picture))
 
 
 def _read_deep(page: _Page) -> Pixels:
@@ -136,3 +142,68 @@ def _without_premultiplication(image: Pixels) -> Pixels:
     alpha = image[..., -1:].astype(np.float64)
     color = np.rint(image[..., :-1] * (top / np.maximum(alpha, 1))).clip(0, top)
     return np.dstack([color.astype(image.dtype), image[..., -1]])
+
+
+def encode_pages(pages: list[Pixels], metadata: Metadata) -> bytes:
+    """The file of pictures, one a page; lossless (deflate).
+
+    Args:
+        pages: uint8 or uint16: gray, gray and alpha, BGR or BGRA.
+        metadata: profile and resolution stand on every page, the rest on the first.
+    """
+    import tifffile
+
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer, byteorder="<") as writer:
+        for page in pages:
+            channels = 1 if page.ndim == 2 else page.shape[2]
+            writer.write(
+                np.ascontiguousarray(swap_order(page)),
+                photometric="rgb" if channels > 2 else "minisblack",
+                planarconfig="contig" if channels > 1 else None,
+                extrasamples=["unassalpha"] if channels in (2, 4) else None,
+                compression="zlib",
+                predictor=True,
+                rowsperstrip=max(1, _STRIP // max(1, page.nbytes // len(page))),
+                iccprofile=metadata.icc,
+                resolution=metadata.dpi,
+                resolutionunit="inch" if metadata.dpi else None,
+                metadata=None,
+                software=False,
+            )
+    return _with_tags(buffer.getvalue(), metadata)
+
+
+def _with_tags(content: bytes, metadata: Metadata) -> bytes:
+    """A TIFF whose first directory also has the tags of EXIF, XMP and IPTC.
+
+    Pillow writes the new tags as a directory behind everything else. The entries of both are then
+    merged into a third, which takes the place of the first; nothing else moves.
+    """
+    added = TiffImagePlugin.ImageFileDirectory_v2(b"II*\0\0\0\0\0")
+    for tag, value in metadata.exif.items():
+        added[tag] = value
+    for tag, kind, data in (
+        (_XMP, TiffTags.BYTE, metadata.xmp),
+        (IPTC_IN_TIFF, TiffTags.UNDEFINED, metadata.iptc),
+    ):
+        if data:
+            added[tag] = data
+            added.tagtype[tag] = kind
+    if not added or not content.startswith(b"II*\0"):  # above 4 GB tifffile writes a BigTIFF
+        return content
+    content += b"\0" * (len(content) % 2)  # directories begin at even positions
+    block = added.tobytes(len(content))
+    first = int.from_bytes(content[4:8], "little")
+    entries, following = _entries(content[first:])
+    merged = sorted(entries | _entries(block)[0], key=lambda entry: entry[:2][::-1])
+    directory = len(merged).to_bytes(2, "little") + b"".join(merged) + following
+    block += b"\0" * (len(block) % 2)
+    start = (len(content) + len(block)).to_bytes(4, "little")
+    return content[:4] + start + content[8:] + block + directory
+
+
+def _entries(directory: bytes) -> tuple[set[bytes], bytes]:
+    """The entries of a directory, 12 bytes each, and the position of the following directory."""
+    end = 2 + 12 * int.from_bytes(directory[:2], "little")
+    return {directory[at : at + 12] for at in range(2, end, 12)}, directory[end : end + 4]
