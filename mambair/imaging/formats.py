@@ -56,6 +56,7 @@ class Format:
 
 
 _LARGEST = 2**31 - 1
+HEIC = Format("heic", (".heic", ".heif"), "HEIF", 65535, gray=False, package="pillow_heif")
 FORMATS = (
     Format("png", (".png", ".apng"), "PNG", _LARGEST, deep=True, dpi=True, frames="animation"),
     Format(
@@ -77,15 +78,9 @@ FORMATS = (
         "gif", (".gif",), "GIF", 65535,
         icc=False, exif=False, xmp=False, frames="animation",
     ),
-    Format(
-        "heic", (".heic", ".heif"), "HEIF", 65535,
-        gray=False, package="pillow_heif",
-    ),
+    HEIC,
 )  # fmt: skip
 FORMATS_BY_EXTENSION = {extension: each for each in FORMATS for extension in each.extensions}
-
-#: Extensions of the files that data sets are made of.
-DATA_EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 
 
 def format_of(path: str | os.PathLike[str]) -> Format:

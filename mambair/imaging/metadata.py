@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
@@ -12,7 +13,7 @@ from PIL import Image
 
 from mambair.imaging import png
 from mambair.imaging.formats import Format
-from mambair.imaging.pillow import open_picture
+from mambair.imaging.pillow import exif_of, open_picture
 
 EXIF_IFD, GPS_IFD, _INTEROP_IFD = 0x8769, 0x8825, 0xA005
 IPTC_IN_TIFF = 33723
@@ -116,13 +117,15 @@ def metadata_of(picture: Image.Image) -> Metadata:
         iptc=_iptc(picture),
         dpi=_dpi(picture.info.get("dpi")),
     )
-    try:
-        exif = picture.getexif()
-        found = replace(found, exif=_tags(exif), exif_order=exif.endian or "<")
-        found.exif_block()  # what cannot be written again is of no use
-    except Exception:  # damaged EXIF raises all kinds of errors
-        found = replace(found, exif={}, damaged=("EXIF",))
-    return found
+    with warnings.catch_warnings(record=True) as complaints:
+        warnings.simplefilter("always")
+        try:
+            exif = exif_of(picture)
+            found = replace(found, exif=_tags(exif), exif_order=exif.endian or "<")
+            found.exif_block()  # what cannot be written again is of no use
+        except Exception:  # damaged EXIF raises all kinds of errors
+            return replace(found, exif={}, damaged=("EXIF",))
+    return replace(found, damaged=("part of EXIF",)) if complaints else found
 
 
 def _tags(exif: Image.Exif) -> dict[int, Any]:

@@ -94,6 +94,15 @@ def _deep_pixels(picture: Image.Image) -> Pixels:
     return np.dstack([gray, np.where(gray == key, 0, np.iinfo(np.uint16).max).astype(np.uint16)])
 
 
+def exif_of(picture: Image.Image) -> Image.Exif:
+    """The EXIF of an open picture; decodes nothing, as Pillow's own does for a PNG.
+
+    Raises:
+        Exception: of any kind, if it is damaged.
+    """
+    return Image.Image.getexif(picture) if picture.format == "PNG" else picture.getexif()
+
+
 def upright(picture: Image.Image) -> Image.Image:
     """The picture turned as its EXIF orientation says; as it is if its EXIF is damaged."""
     try:

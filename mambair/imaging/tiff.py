@@ -20,6 +20,7 @@ from mambair.imaging.pixels import Pixels, swap_order, turn_upright
 from mambair.imaging.profiles import pixels_by_profile
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_ORIENTATION = 0x0112
 _WHITE_IS_ZERO = 0
 _PREMULTIPLIED = 1  # of the tag ExtraSamples
 _XMP = 700
@@ -56,8 +57,8 @@ def read_pages(file: BinaryIO, name: str, first_only: bool = False) -> list[Pixe
         raise PictureError(f"{name}: not a readable picture (damaged or truncated?)") from error
 
 
-def first_size(file: BinaryIO, name: str) -> tuple[int, int]:
-    """Height and width of the first page, upright, from the header alone.
+def read_sizes(file: BinaryIO, name: str) -> list[tuple[int, int]]:
+    """Height and width of every page, upright, from the headers alone.
 
     Raises:
         PictureError: not a TIFF, or damaged.
@@ -65,14 +66,18 @@ def first_size(file: BinaryIO, name: str) -> tuple[int, int]:
     import tifffile
 
     file.seek(0)
-
     try:
         with tifffile.TiffFile(file) as tiff:
-            page: Any = tiff.pages[0]
-            height, width = int(page.imagelength), int(page.imagewidth)
-            on_its_side = int(page.tags.valueof(274, default=1)) >= 5
+            pages: list[Any] = list(tiff.pages)
+            full = [page for page in pages if not page.is_reduced] or pages
+            return [_size(page) for page in full]
     except Exception as error:  # tifffile raises all kinds of errors on damaged files
         raise PictureError(f"{name}: not a readable picture (damaged or truncated?)") from error
+
+
+def _size(page: Any) -> tuple[int, int]:
+    height, width = int(page.imagelength), int(page.imagewidth)
+    on_its_side = int(page.tags.valueof(_ORIENTATION, default=1)) >= 5
     return (width, height) if on_its_side else (height, width)
 
 
@@ -115,7 +120,9 @@ def _read_deep(page: _Page) -> Pixels:
         image = np.asarray(page.page.asarray())
         if image.ndim == 3 and image.shape[2] not in (2, 3, 4):
             raise PictureError(f"pixels of {image.shape[2]} channels are not supported")
-        image = turn_upright(swap_order(image), int(page.page.tags.valueof(274, default=1)))
+        image = turn_upright(
+            swap_order(image), int(page.page.tags.valueof(_ORIENTATION, default=1))
+        )
     if page.photometric == _WHITE_IS_ZERO:
         image = image.copy()
         gray = image[..., 0] if image.ndim == 3 else image

@@ -95,7 +95,7 @@ def test_from_checkpoint_and_measured(tmp_path: Path) -> None:
     bicubic = y_psnr(imresize(low, 2), truth, 2)
     restored = y_psnr(read_image(target), truth, 2)
     assert restored == pytest.approx(bicubic, abs=0.3)  # the network is a bicubic interpolation
-    assert f"bicubic {bicubic:.2f} dB, restored {restored:.2f} dB" in str(report)
+    assert f"bicubic {bicubic:.2f} dB, restored {restored:.2f} dB" in str(report.report)
     panels = read_image(tmp_path / "out" / "truth_compare.png")
     assert panels.shape[1] > 3 * panels.shape[0]
 
