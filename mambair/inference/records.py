@@ -46,7 +46,7 @@ class FileState:
             OSError: there is none.
         """
         found = path.stat()
-        return cls(str(path.resolve()), found.st_size, found.st_mtime_ns)
+        return cls(os.path.realpath(path), found.st_size, found.st_mtime_ns)
 
     def is_same(self, other: FileState) -> bool:
         """Returns whether the contents are the same, as far as size and time tell."""
@@ -103,7 +103,7 @@ class Records:
                 self._entries[entry.target.path] = entry
 
     def _place(self, target: Path) -> str:
-        return os.path.relpath(target.resolve(), self._folder.resolve())
+        return os.path.relpath(os.path.realpath(target), os.path.realpath(self._folder))
 
     def state_of(self, target: Path, source: Path, settings: Settings) -> tuple[State, str]:
         """What is in the place of a result.

@@ -347,8 +347,10 @@ def bomb(width: int, height: int) -> bytes:
     )
 
 
-def test_a_pipe_that_is_named_alone_is_not_waited_for(workplace: Path) -> None:
+def test_what_is_named_alone_is_not_waited_for(workplace: Path) -> None:
     os.mkfifo("pipe.png")
+    Path("loop.png").symlink_to("loop.png")
+    assert "loop.png: cannot be read: Too many levels" in restore("loop.png", status=1)
     assert "pipe.png: is not a file but a pipe" in restore("pipe.png", status=1)
 
 
