@@ -14,6 +14,7 @@ from PIL import Image
 from mambair.imaging import png
 from mambair.imaging.formats import Format
 from mambair.imaging.pillow import exif_of, open_picture
+from mambair.imaging.profiles import space_of
 
 EXIF_IFD, GPS_IFD, _INTEROP_IFD = 0x8769, 0x8825, 0xA005
 IPTC_IN_TIFF = 33723
@@ -91,6 +92,16 @@ class Metadata:
         for tag, value in self.exif.items():
             block[tag] = value
         return block.tobytes()
+
+    def as_info(self) -> dict[str, Any]:
+        """The same as entries of ``info`` of a picture of Pillow's, which is RGB or gray."""
+        entries = {
+            "icc_profile": self.icc if self.icc and space_of(self.icc) in ("RGB", "GRAY") else None,
+            "exif": self.exif_block(),
+            "xmp": self.xmp,
+            "dpi": self.dpi,
+        }
+        return {key: value for key, value in entries.items() if value}
 
 
 def read_metadata(content: bytes) -> Metadata:
