@@ -59,16 +59,19 @@ def read_picture_file(path: str | os.PathLike[str]) -> PictureFile:
         if picture.mode == "CMYK":
             notes.append("CMYK became sRGB")
         if len(frames) > 1 and picture.format != "TIFF":
-            timing = _timing(picture, len(frames))
+            timing = _timing(picture, len(frames), path)
     return PictureFile(frames, metadata, timing, tuple(notes))
 
 
-def _timing(picture: Image.Image, count: int) -> Timing:
+def _timing(picture: Image.Image, count: int, path: str | os.PathLike[str]) -> Timing:
     durations = []
-    for index in range(count):
-        picture.seek(index)
-        picture.load()  # decoders of WebP and AVIF know the time of a frame afterwards
-        durations.append(float(picture.info.get("duration") or 0))
+    try:
+        for index in range(count):
+            picture.seek(index)
+            picture.load()  # decoders of WebP and AVIF know the time of a frame afterwards
+            durations.append(float(picture.info.get("duration") or 0))
+    except Exception as error:  # decoders raise all kinds of errors on damaged files
+        raise PictureError(f"{os.fspath(path)}: not a readable animation (damaged?)") from error
     loop = int(picture.info.get("loop", 1))  # a GIF that says nothing runs once
     has_poster = bool(getattr(picture, "default_image", False))
     return Timing(tuple(durations), loop, has_poster)

@@ -105,6 +105,7 @@ def exif_of(picture: Image.Image) -> Image.Exif:
 
 def upright(picture: Image.Image) -> Image.Image:
     """The picture turned as its EXIF orientation says; as it is if its EXIF is damaged."""
+    picture.load()  # damaged pixels are an error; what the next lines ignore is EXIF alone
     try:
         return ImageOps.exif_transpose(picture)
     except Exception:  # damaged EXIF raises all kinds of errors

@@ -25,8 +25,9 @@ from mambair.imaging.profiles import pixels_by_profile
 _ORIENTATION = 0x0112  # EXIF; from 5 on the picture lies on its side
 _FIRST_ON_ITS_SIDE = 5
 _MOST_PIXELS = 2**30  # OpenCV decodes no more
-_BOMB = 2**28  # pixels; a file that claims more must hold them
-_MOST_PIXELS_PER_BYTE = 400  # the densest PNG, of one color, has about 1,000
+# A file that claims more pixels than the first figure, and more in each of its bytes than the
+# second, is a bomb. A blank page of one bit a pixel has 8,000 in a byte, one of color 300.
+_BOMBS = ((2**25, 10_000), (2**28, 400))
 _OPENCV = ("PNG", "JPEG", "MPO", "WEBP", "BMP")  # what OpenCV decodes; the rest is Pillow's
 
 
@@ -142,7 +143,7 @@ def count_frames(picture: Image.Image) -> int:
 
 
 def _refuse_bombs(height: int, width: int, length: int, name: str) -> None:
-    if height * width > max(_BOMB, _MOST_PIXELS_PER_BYTE * length):
+    if any(height * width > max(least, dense * length) for least, dense in _BOMBS):
         raise PictureError(
             f"{name}: claims {width}×{height} pixels in {length} bytes; refused as a "
             "decompression bomb"

@@ -7,6 +7,7 @@ tifffile gray with alpha of 16 bits. tifffile writes all of them.
 from __future__ import annotations
 
 import io
+import logging
 from typing import Any, BinaryIO
 
 import cv2
@@ -41,8 +42,7 @@ def read_pages(file: BinaryIO, name: str, first_only: bool = False) -> list[Pixe
     Raises:
         PictureError: damaged, or pixels of another depth; names file and page.
     """
-    import tifffile
-
+    tifffile = _tifffile()
     file.seek(0)
 
     try:
@@ -63,13 +63,14 @@ def read_sizes(file: BinaryIO, name: str) -> list[tuple[int, int]]:
     Raises:
         PictureError: not a TIFF, or damaged.
     """
-    import tifffile
-
+    tifffile = _tifffile()
     file.seek(0)
     try:
         with tifffile.TiffFile(file) as tiff:
             pages: list[Any] = list(tiff.pages)
             full = [page for page in pages if not page.is_reduced] or pages
+            if not full:
+                raise ValueError("it has no pages")
             return [_size(page) for page in full]
     except Exception as error:  # tifffile raises all kinds of errors on damaged files
         raise PictureError(f"{name}: not a readable picture (damaged or truncated?)") from error
@@ -79,6 +80,14 @@ def _size(page: Any) -> tuple[int, int]:
     height, width = int(page.imagelength), int(page.imagewidth)
     on_its_side = int(page.tags.valueof(_ORIENTATION, default=1)) >= 5
     return (width, height) if on_its_side else (height, width)
+
+
+def _tifffile() -> Any:
+    """tifffile, imported where it is needed; what is wrong with a file is said by errors alone."""
+    import tifffile
+
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    return tifffile
 
 
 class _Page:
@@ -158,8 +167,7 @@ def encode_pages(pages: list[Pixels], metadata: Metadata) -> bytes:
         pages: uint8 or uint16: gray, gray and alpha, BGR or BGRA.
         metadata: profile and resolution stand on every page, the rest on the first.
     """
-    import tifffile
-
+    tifffile = _tifffile()
     buffer = io.BytesIO()
     with tifffile.TiffWriter(buffer, byteorder="<") as writer:
         for page in pages:
