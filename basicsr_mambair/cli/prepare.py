@@ -54,7 +54,7 @@ def lr(
     """
     from basicsr_mambair.prepare import make_lr
 
-    _print_outcome(make_lr(source, scale, output, hr_output, workers))
+    _print_outcome(make_lr(source, scale, output, hr_output, workers), source)
 
 
 @prepare.command()
@@ -95,7 +95,7 @@ def jpeg(
     if output is not None and len(qualities) != 1:
         raise click.UsageError("--output goes with a single --quality")
     for quality in qualities or (10, 20, 30, 40):
-        _print_outcome(make_jpeg(source, quality, gray, output, workers))
+        _print_outcome(make_jpeg(source, quality, gray, output, workers), source)
 
 
 @prepare.command()
@@ -123,7 +123,7 @@ def crops(
     """
     from basicsr_mambair.prepare import make_crops
 
-    _print_outcome(make_crops(source, output, size, step, threshold, workers))
+    _print_outcome(make_crops(source, output, size, step, threshold, workers), source)
 
 
 @prepare.command()
@@ -144,7 +144,7 @@ def lmdb(source: str, output: Path, workers: int | None) -> None:
     """
     from basicsr_mambair.prepare import make_lmdb
 
-    _print_outcome(make_lmdb(source, output, workers))
+    _print_outcome(make_lmdb(source, output, workers), source)
 
 
 @prepare.command()
@@ -179,10 +179,15 @@ def check(path: str, decode: bool, workers: int | None) -> None:
         raise SystemExit(1)
 
 
-def _print_outcome(outcome: Outcome) -> None:
+def _print_outcome(outcome: Outcome, source: str) -> None:
+    from mambair.imaging.listing import printable, resolve_root, survey
+
     for failure in outcome.failures:
-        click.secho(failure, fg="red", err=True)
+        click.secho(printable(failure), fg="red", err=True)
+    for line in survey(resolve_root(source)).descriptions():
+        click.secho(printable(f"left out: {source}: {line}"), fg="yellow", err=True)
     kept = f", {outcome.kept} existed already" if outcome.kept else ""
-    click.echo(f"{outcome.output}: {outcome.made} pictures done{kept}")
+    failed = f", {len(outcome.failures)} failed" if outcome.failures else ""
+    click.echo(printable(f"{outcome.output}: {outcome.made} pictures done{kept}{failed}"))
     if outcome.failures:
         raise SystemExit(1)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import glob
-import os
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,26 +12,19 @@ import click
 from basicsr_mambair.cli.import_option import import_modules, modules_option
 from basicsr_mambair.cli.interrupted import Interrupted
 from mambair.imaging.errors import PictureError
-from mambair.imaging.listing import EXTENSIONS, PACKAGE_SCHEME, list_pictures, resolve_root
-from mambair.imaging.targets import TargetError, check_targets, comparison_path, target_of
+from mambair.imaging.formats import FORMATS
+from mambair.imaging.listing import printable
+from mambair.imaging.targets import TargetError
 from mambair.inference.tiles import DEFAULT_TILE, TileError, parse_tile
 from mambair.inference.weights import OWN_WEIGHTS
 
 if TYPE_CHECKING:
+    from mambair.inference.planning import Job, Plan
+    from mambair.inference.records import Records, Settings
     from mambair.inference.restorer import Restorer
     from mambair.inference.weights import Task
 
-_FORMATS = ("auto", "png", "jpg", "webp", "tif", "bmp")
-
-
-@dataclass(frozen=True)
-class _Job:
-    source: Path
-    target: Path
-
-    def written(self, compare: bool) -> list[Path]:
-        """Returns the files that the job writes."""
-        return [self.target, comparison_path(self.target)] if compare else [self.target]
+_FORMATS = ("auto", *(each.name for each in FORMATS))
 
 
 @click.command()
@@ -41,9 +33,8 @@ class _Job:
     "-o",
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    default=Path("restored"),
-    show_default=True,
-    help="Folder for the restored pictures; it is created.",
+    help="Folder for the restored pictures; it is created.  [default: restored/NAME, with the name "
+    "of the weights]",
 )
 @click.option(
     "-w",
@@ -85,7 +76,20 @@ class _Job:
 @click.option(
     "--suffix", default="", metavar="TEXT", help="Text to append to the names of the results."
 )
-@click.option("--skip-existing", is_flag=True, help="Skip pictures whose results exist already.")
+@click.option(
+    "-r", "--recursive", is_flag=True, help="Include the sub-folders of folders; the tree is kept."
+)
+@click.option(
+    "--skip-existing",
+    is_flag=True,
+    help="Skip pictures whose results exist: of the same picture, weights and settings.",
+)
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Replace files in the output folder even if they are not results of the same pictures and "
+    "weights.",
+)
 @click.option(
     "--self-ensemble",
     is_flag=True,
@@ -112,7 +116,7 @@ class _Job:
 @modules_option
 def restore(
     inputs: tuple[str, ...],
-    output: Path,
+    output: Path | None,
     weights: str | None,
     task: Task | None,
     scale: int | None,
@@ -120,17 +124,21 @@ def restore(
     overlap: int | None,
     file_format: str,
     suffix: str,
+    recursive: bool,
     skip_existing: bool,
+    overwrite: bool,
     self_ensemble: bool,
     device: str,
     simulate: bool,
     compare: bool,
     modules: tuple[str, ...],
 ) -> None:
-    """Restore pictures: files, folders or globs; png, jpg, webp, tif, bmp; 8 or 16 bits.
+    """Restore pictures: files, folders or globs; png, jpg, webp, tif, bmp, avif, gif, heic.
 
-    Gray pictures stay gray and alpha is kept. If a picture cannot be read, it is reported, the
-    others are restored, and the exit status is 1.
+    Depth (8 or 16 bits), gray, transparency, color profile, EXIF, XMP and resolution are kept, and
+    so are the pages of TIFFs and the frames of animations. What a format cannot hold, and what is
+    left out of a folder, is said. If a picture cannot be read, it is reported, the others are
+    restored, and the exit status is 1.
 
     \b
     basicsr restore holiday.jpg --scale 4
@@ -138,9 +146,12 @@ def restore(
     basicsr restore 'scans/*.tif' -o restored -w quickstart --compare
     """
     import_modules(modules)
+    _silence_decoders()
     from mambair.inference.device import pick_device
+    from mambair.inference.planning import find_sources, plan_jobs
+    from mambair.inference.records import Records, Settings, digest_of
     from mambair.inference.restorer import Restorer
-    from mambair.inference.weights import default_weights, find_weights
+    from mambair.inference.weights import default_weights, find_weights, name_of_weights
 
     try:
         tiling = parse_tile(tile, overlap)
@@ -152,10 +163,12 @@ def restore(
         raise click.BadParameter(str(error), param_hint="--device") from error
     if weights is not None and task is not None:
         raise click.UsageError("--task chooses weights, and so does --weights; give one of them")
-    jobs = _plan_jobs(inputs, output, file_format, suffix, compare)
-    if skip_existing:
-        jobs = [job for job in jobs if not job.target.exists()]
+    if skip_existing and overwrite:
+        raise click.UsageError("--skip-existing and --overwrite contradict each other")
     path = find_weights(weights) if weights else default_weights(task, scale)
+    name = name_of_weights(path)
+    output = output or Path("restored", f"{name}_simulated" if simulate else name)
+    sources, left_out, failures = find_sources(inputs, output, recursive)
     restorer = Restorer.from_checkpoint(
         path, device=chosen, tiling=tiling, self_ensemble=self_ensemble
     )
@@ -163,61 +176,102 @@ def restore(
         raise click.UsageError(f"--scale {scale}: {path} enlarges by {restorer.scale}")
     if simulate and restorer.scale == 1:
         raise click.UsageError("--simulate needs a super-resolution network; this one has scale 1")
-    failures = _restore_all(jobs, restorer, simulate, compare)
-    for failure in failures:
-        click.secho(f"not restored: {failure}", fg="red", err=True)
-    click.echo(f"{len(jobs) - len(failures)} of {len(jobs)} pictures restored to {output}")
-    if failures:
+    settings = Settings(
+        name, digest_of(path), restorer.scale, simulate, f"{tiling}, ensemble: {self_ensemble}"
+    )
+    try:
+        plan = plan_jobs(
+            sources,
+            output,
+            scale=restorer.scale,
+            tiling=tiling,
+            settings=settings,
+            extension=None if file_format == "auto" else f".{file_format}",
+            suffix=suffix,
+            compare=compare,
+            skip_existing=skip_existing,
+            overwrite=overwrite,
+        )
+    except TargetError as error:
+        raise click.UsageError(str(error)) from error
+    plan.failures[:0] = failures
+    plan.left_out[:0] = left_out
+    _print_lines(f"cannot be restored: {each}" for each in plan.failures if plan.jobs)
+    outcome = _restore_all(plan, restorer, settings, Records(output), simulate, compare)
+    _print_outcome(plan, outcome, output)
+    if plan.failures:
         raise SystemExit(1)
 
 
-def _plan_jobs(
-    inputs: tuple[str, ...], output: Path, file_format: str, suffix: str, compare: bool
-) -> list[_Job]:
-    """Pairs every input with its result; reports impossible ones before any work begins."""
-    jobs: list[_Job] = []
-    for source in dict.fromkeys(path for item in inputs for path in _expand(item)):
-        extension = source.suffix if file_format == "auto" else f".{file_format}"
-        if extension.lower() not in EXTENSIONS:
-            formats = ", ".join(EXTENSIONS)
-            raise click.UsageError(f"{source}: cannot be written as {extension!r}, only {formats}")
-        jobs.append(_Job(source, target_of(source, output, suffix, extension)))
-    try:
-        check_targets((job.source, job.written(compare)) for job in jobs)
-    except TargetError as error:
-        raise click.UsageError(f"{error} (-o)") from error
-    return jobs
+def _silence_decoders() -> None:
+    """What is wrong with a picture is said once, with its name; decoders add lines without."""
+    import warnings
+
+    import cv2
+
+    warnings.filterwarnings("ignore", module="PIL")
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
-def _expand(item: str) -> list[Path]:
-    """Expands an argument: a file, the pictures of a folder, or the matches of a glob."""
-    if not item.startswith(PACKAGE_SCHEME) and not Path(item).expanduser().exists():
-        matches = sorted(glob.glob(os.path.expanduser(item), recursive=True))
-        paths = [Path(match) for match in matches if match.lower().endswith(EXTENSIONS)]
-        if not paths:
-            raise PictureError(f"{item}: no such file, folder or pattern")
-        return paths
-    path = resolve_root(item)
-    return list_pictures(path) if path.is_dir() else [path]
+@dataclass
+class _Outcome:
+    """What is to be said at the end."""
+
+    restored: int = 0
+    notes: dict[str, list[Path]] = field(default_factory=dict)
 
 
-def _restore_all(jobs: list[_Job], restorer: Restorer, simulate: bool, compare: bool) -> list[str]:
-    """Runs the jobs under a progress bar; returns one line for each picture that failed."""
+def _print_lines(lines: Iterable[str], color: str = "red") -> None:
+    for line in lines:
+        click.secho(printable(line), fg=color, err=True)
+
+
+def _print_outcome(plan: Plan, outcome: _Outcome, output: Path) -> None:
+    from mambair.inference.planning import summarize_notes
+
+    _print_lines(f"not restored: {each}" for each in plan.failures)
+    _print_lines((f"note: {each}" for each in summarize_notes(outcome.notes)), "yellow")
+    _print_lines((f"left out: {each}" for each in plan.left_out), "yellow")
+    total = len(plan.jobs) + len(plan.failures)
+    there = ""
+    if plan.present:
+        there = f"; {plan.present} {'was' if plan.present == 1 else 'were'} there already"
+    click.echo(printable(f"{outcome.restored} of {total} pictures restored to {output}{there}"))
+
+
+def _restore_all(
+    plan: Plan,
+    restorer: Restorer,
+    settings: Settings,
+    records: Records,
+    simulate: bool,
+    compare: bool,
+) -> _Outcome:
+    """Runs the jobs under a progress bar; adds to the failures of the plan."""
     from tqdm import tqdm
 
     from mambair.inference.file_to_file import restore_file
 
-    failures = []
+    jobs = list(plan.jobs)
+    outcome = _Outcome()
     layout = "{desc} {percentage:3.0f}%|{bar}| {elapsed} elapsed, {remaining} left"
-    with tqdm(total=len(jobs), bar_format=layout, dynamic_ncols=True) as bar:
-
-        def advance(share: float) -> None:
-            bar.update(min(share, len(jobs) - bar.n))  # rounding may bring the sum above the total
-
+    # By pixels, and at the mean speed so far: pictures of other sizes do not change the time left.
+    with tqdm(
+        total=sum(job.work for job in jobs),
+        bar_format=layout,
+        dynamic_ncols=True,
+        smoothing=0,
+        disable=not jobs,
+    ) as bar:
         for number, job in enumerate(jobs, start=1):
-            bar.set_description(f"{job.source.name} ({number}/{len(jobs)})")
+            bar.set_description(printable(f"{job.source.name} ({number}/{len(jobs)})"))
+            begun = bar.n
+
+            def advance(fraction: float, job: Job = job) -> None:
+                bar.update(min(fraction * job.work, (bar.total or 0) - bar.n))  # floats round
+
             try:
-                report = restore_file(
+                restored = restore_file(
                     restorer,
                     job.source,
                     job.target,
@@ -225,19 +279,28 @@ def _restore_all(jobs: list[_Job], restorer: Restorer, simulate: bool, compare: 
                     compare=compare,
                     progress=advance,
                 )
+                records.add(job.target, job.state, settings)
             except KeyboardInterrupt:
                 bar.close()
                 done = f"interrupted; {number - 1} of {len(jobs)} pictures are done"
                 raise Interrupted(f"{done}. --skip-existing continues.") from None
             except MemoryError:
-                failures.append(f"{job.source}: not enough memory; try --tile 128")
+                plan.failures.append(f"{job.source}: not enough memory; try --tile 128")
             except PictureError as error:
-                failures.append(str(error))
+                plan.failures.append(str(error))
             except Exception as error:  # the other pictures are still restored
-                failures.append(f"{job.source}: {type(error).__name__}: {error}")
+                plan.failures.append(f"{job.source}: {type(error).__name__}: {error}")
             else:
-                if report:
-                    bar.write(report)
-            bar.n = number  # fractions of tiles do not add up exactly
+                outcome.restored += 1
+                if restored.report:
+                    bar.write(printable(restored.report))
+                for note in restored.notes:
+                    outcome.notes.setdefault(note, []).append(job.source)
+                bar.n = begun + job.work  # fractions of tiles do not add up exactly
+                bar.refresh()
+                continue
+            plan.jobs.remove(job)
+            # What failed is no work any more.
+            bar.total = (bar.total or 0) - (begun + job.work - bar.n)
             bar.refresh()
-    return failures
+    return outcome

@@ -26,7 +26,7 @@ from mambair.imaging.pairs import (
     find_partner,
     read_meta_info,
 )
-from mambair.imaging.reading import decode_picture, picture_size
+from mambair.imaging.reading import decode_picture, picture_size, read_file
 
 # Number of pictures in each set as the papers use it.
 USUAL_COUNTS = {
@@ -189,7 +189,10 @@ def _gt_pictures(section: Mapping[str, Any], root: str) -> list[Path]:
     if meta_info:
         return [Path(root) / name for name in read_meta_info(meta_info)]
     return list_pictures(
-        root, as_list(section.get("include", "*")), as_list(section.get("exclude"))
+        root,
+        as_list(section.get("include", "*")),
+        as_list(section.get("exclude")),
+        keep_unreadable=True,
     )
 
 
@@ -204,7 +207,9 @@ def _pair_up(
         except PictureError as error:
             report.problems.append(str(error))
     partners = {lq.name for _, lq in pairs if lq is not None}
-    left_over = [path for path in list_pictures(lq_root) if path.name not in partners]
+    left_over = [
+        path for path in list_pictures(lq_root, keep_unreadable=True) if path.name not in partners
+    ]
     if left_over:
         report.notes.append(
             f"{lq_root}: {len(left_over)} pictures have no GT partner, "
@@ -216,10 +221,7 @@ def _pair_up(
 def _size(path: Path, decode: bool) -> tuple[int, ...]:
     if not decode:
         return picture_size(path)
-    try:
-        return decode_picture(path.read_bytes(), str(path)).shape
-    except OSError as error:
-        raise PictureError(f"{path}: cannot be read: {error.strerror}") from error
+    return decode_picture(read_file(path), str(path)).shape
 
 
 def _compare_count(

@@ -20,7 +20,7 @@ from mambair.imaging.listing import list_pictures
 from mambair.imaging.reading import picture_size, read_image
 from mambair.imaging.writing import write_image
 
-_SCALE_SUFFIX = re.compile(r"^(.*?)(x\d+)?$")
+_SCALE_SUFFIX = re.compile(r"^(.*?)(x\d+)?$", re.DOTALL)  # names may hold line breaks
 
 
 def make_crops(
@@ -56,7 +56,7 @@ def make_crops(
             f"{threshold}"
         )
     folder = Path(output)
-    pictures = list_pictures(source)
+    pictures = list_pictures(source, keep_unreadable=True)
     settings = {"command": "crops", "size": size, "step": step, "threshold": threshold}
     target = Output(folder, pictures[0].parent, settings)
     target.check()

@@ -19,7 +19,7 @@ from basicsr_mambair.prepare.jobs import (
 from mambair.imaging.errors import PictureError
 from mambair.imaging.jpeg import encode_jpeg
 from mambair.imaging.listing import list_pictures
-from mambair.imaging.reading import decode_picture, read_image
+from mambair.imaging.reading import decode_picture, read_file, read_image
 from mambair.imaging.resizing import crop_to_multiple, imresize
 from mambair.imaging.targets import target_of
 from mambair.imaging.writing import write_bytes, write_image
@@ -49,7 +49,7 @@ def make_lr(
     """
     if scale < 2:
         raise PrepareError(f"scale: must be an integer of at least 2, got {scale}")
-    pictures = list_pictures(source)
+    pictures = list_pictures(source, keep_unreadable=True)
     origin = pictures[0].parent
     folder = Path(output or Path("datasets", data_set_name(origin), "LR_bicubic", f"X{scale}"))
     jobs = []
@@ -97,7 +97,7 @@ def make_jpeg(
     """
     if not 1 <= quality <= 100:
         raise PrepareError(f"quality: must be between 1 and 100, got {quality}")
-    pictures = list_pictures(source)
+    pictures = list_pictures(source, keep_unreadable=True)
     name = f"JPEG_{quality}" if gray else f"JPEG_color_{quality}"
     folder = Path(output or Path("datasets", data_set_name(pictures[0].parent), name))
     jobs = [Job(path, (target_of(path, folder, extension=".jpg"),)) for path in pictures]
@@ -108,11 +108,7 @@ def make_jpeg(
 
 
 def _compress(job: Job, quality: int, gray: bool) -> None:
-    try:
-        content = job.source.read_bytes()
-    except OSError as error:
-        raise PictureError(f"{job.source}: cannot be read: {error.strerror}") from error
-    image = decode_picture(content, str(job.source), gray=gray)
+    image = decode_picture(read_file(job.source), str(job.source), gray=gray)
     try:
         write_bytes(encode_jpeg(image, quality), job.targets[0])
     except cv2.error as error:

@@ -69,7 +69,7 @@ class Job:
         try:
             time = self.source.stat().st_mtime_ns
             return all(target.stat().st_mtime_ns == time for target in self.targets)
-        except FileNotFoundError:
+        except OSError:  # one of them is missing, or cannot be read: the job will say so
             return False
 
     def mark_done(self) -> None:
@@ -104,7 +104,7 @@ class Output:
             raise PrepareError(f"{self.folder}: another run is filling this folder") from None
         try:
             self.check()
-            text = json.dumps(self._note(), ensure_ascii=False, indent=1) + "\n"
+            text = json.dumps(self._note(), indent=1) + "\n"
             write_bytes(text.encode(), self.folder / _NOTE)
             yield
         finally:
@@ -191,6 +191,10 @@ def describe(error: Exception, path: Path) -> str:
     """Returns one line about what went wrong with a picture."""
     if isinstance(error, PictureError):
         return str(error)
+    if isinstance(error, MemoryError):
+        return f"{path}: not enough memory"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{path}: {error.strerror}"
     return f"{path}: {type(error).__name__}: {error}"
 
 

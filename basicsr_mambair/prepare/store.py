@@ -18,6 +18,7 @@ from basicsr_mambair.prepare.jobs import (
     describe,
     map_in_parallel,
 )
+from mambair.imaging import png
 from mambair.imaging.errors import PictureError
 from mambair.imaging.listing import list_pictures
 from mambair.imaging.reading import read_image
@@ -26,6 +27,7 @@ from mambair.imaging.writing import write_bytes
 _LEVEL = 1  # PNG compression level: larger files that decode fast
 _FIRST_MAP = 1 << 28  # bytes; the map doubles when it is full
 _BATCH = 64 << 20  # bytes in a transaction: the most that a killed run loses
+_LONGEST_KEY = 511  # bytes; LMDB's default
 _META = "meta_info.txt"
 _TIMES = ".prepare_times.json"
 
@@ -53,7 +55,8 @@ def make_lmdb(
     if folder.suffix != ".lmdb":
         raise PrepareError(f"{folder}: the name of an LMDB folder must end in .lmdb")
     pictures: dict[str, Path] = {}
-    for path in list_pictures(source):
+    for path in list_pictures(source, keep_unreadable=True):
+        _check_key(path)
         if path.stem in pictures:
             raise PrepareError(f"{path} and {pictures[path.stem]} would have the same key")
         pictures[path.stem] = path
@@ -62,6 +65,19 @@ def make_lmdb(
         raise PrepareError(f"{folder}: holds a database of another program; choose another output")
     with target.claimed():
         return _fill(folder, pictures, workers)
+
+
+def _check_key(path: Path) -> None:
+    """Refuses a name that is no key, or no line of ``meta_info.txt``."""
+    try:
+        key = path.stem.encode()
+    except UnicodeEncodeError:
+        key = b""
+    if not key or len(key) > _LONGEST_KEY or len(path.stem.splitlines()) > 1:
+        raise PrepareError(
+            f"{path}: this name cannot be a key of an LMDB (bytes that are no text, a line break, "
+            f"or more than {_LONGEST_KEY} bytes); rename the picture"
+        )
 
 
 def _fill(folder: Path, pictures: dict[str, Path], workers: int | None) -> Outcome:
@@ -73,9 +89,13 @@ def _fill(folder: Path, pictures: dict[str, Path], workers: int | None) -> Outco
         with database.begin() as transaction:
             present = {bytes(key).decode() for key in transaction.cursor().iternext(values=False)}
         known = _read_times(folder)
-        done = {key for key in present & set(pictures) if known.get(key) == _time(pictures[key])}
+        done = {
+            key
+            for key in present & set(pictures)
+            if key in known and known[key] == _time(pictures[key])
+        }
         _remove_others(database, present - set(pictures))
-        times = {key: _time(pictures[key]) for key in done}
+        times = {key: known[key] for key in done}
         pending = [path for key, path in pictures.items() if key not in done]
         outcome.kept = len(done)
         batch: list[tuple[bytes, bytes]] = []
@@ -90,8 +110,12 @@ def _fill(folder: Path, pictures: dict[str, Path], workers: int | None) -> Outco
                 outcome.failures.append(describe(result.error, result.item))
                 continue
             assert result.value is not None
+            time = _time(result.item)
+            if time is None:
+                outcome.failures.append(f"{result.item}: vanished while it was read")
+                continue
             batch.append((result.item.stem.encode(), result.value))
-            times[result.item.stem] = _time(result.item)
+            times[result.item.stem] = time
             outcome.made += 1
             if sum(len(content) for _, content in batch) >= _BATCH:
                 put()
@@ -101,8 +125,12 @@ def _fill(folder: Path, pictures: dict[str, Path], workers: int | None) -> Outco
     return outcome
 
 
-def _time(path: Path) -> int:
-    return path.stat().st_mtime_ns
+def _time(path: Path) -> int | None:
+    """When a picture was last changed; ``None`` if it cannot be told."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _read_times(folder: Path) -> dict[str, int]:
@@ -119,6 +147,8 @@ def _write_times(folder: Path, times: dict[str, int]) -> None:
 
 def _encode(path: Path) -> bytes:
     image = read_image(path)
+    if image.ndim == 3 and image.shape[2] == 2:
+        return png.encode_gray_alpha(image)
     ok, encoded = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, _LEVEL])
     if not ok:
         raise PictureError(f"{path}: OpenCV could not encode {image.shape} as PNG")

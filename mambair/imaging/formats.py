@@ -28,6 +28,7 @@ class Format:
         icc: holds color profiles.
         exif: holds EXIF.
         xmp: holds XMP.
+        iptc: holds IPTC.
         dpi: holds the resolution in dots per inch.
         frames: what it can hold several of.
         package: the package that Pillow needs for it.
@@ -43,6 +44,7 @@ class Format:
     icc: bool = True
     exif: bool = True
     xmp: bool = True
+    iptc: bool = False
     dpi: bool = False
     frames: Frames = "one"
     package: str | None = None
@@ -54,15 +56,19 @@ class Format:
 
 
 _LARGEST = 2**31 - 1
+HEIC = Format("heic", (".heic", ".heif"), "HEIF", 65535, gray=False, package="pillow_heif")
 FORMATS = (
     Format("png", (".png", ".apng"), "PNG", _LARGEST, deep=True, dpi=True, frames="animation"),
     Format(
         "jpg", (".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG",
         65500,  # libjpeg's JPEG_MAX_DIMENSION
-        alpha=False, dpi=True,
+        alpha=False, iptc=True, dpi=True,
     ),
     Format("webp", (".webp",), "WEBP", 16383, gray=False, frames="animation"),
-    Format("tif", (".tif", ".tiff"), "TIFF", _LARGEST, deep=True, dpi=True, frames="pages"),
+    Format(
+        "tif", (".tif", ".tiff"), "TIFF", _LARGEST,
+        deep=True, iptc=True, dpi=True, frames="pages",
+    ),
     Format(
         "bmp", (".bmp",), "BMP", _LARGEST,
         alpha=False, icc=False, exif=False, xmp=False, dpi=True,
@@ -72,15 +78,9 @@ FORMATS = (
         "gif", (".gif",), "GIF", 65535,
         icc=False, exif=False, xmp=False, frames="animation",
     ),
-    Format(
-        "heic", (".heic", ".heif"), "HEIF", 65535,
-        gray=False, package="pillow_heif",
-    ),
+    HEIC,
 )  # fmt: skip
 FORMATS_BY_EXTENSION = {extension: each for each in FORMATS for extension in each.extensions}
-
-#: Extensions of the files that data sets are made of.
-DATA_EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 
 
 def format_of(path: str | os.PathLike[str]) -> Format:

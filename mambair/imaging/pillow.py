@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import threading
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageOps
 
 from mambair.imaging.errors import PictureError
 from mambair.imaging.formats import FORMATS
@@ -30,7 +29,7 @@ def open_picture(file: BinaryIO) -> Image.Image | None:
     """
     file.seek(4)
     if file.read(4) == b"ftyp":
-        _register_heif()
+        register_heif()
     file.seek(0)
     with _limit:  # Pillow has one limit for the whole process
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
@@ -46,7 +45,8 @@ def _formats() -> list[str]:
     return [*(each.pillow for each in FORMATS if each.is_available), "MPO"]
 
 
-def _register_heif() -> None:
+def register_heif() -> None:
+    """Makes Pillow read and write HEIC, if pillow-heif is installed."""
     try:
         import pillow_heif
     except ImportError:
@@ -58,22 +58,20 @@ def pixels_of_pillow(picture: Image.Image) -> Pixels:
     """Pixels of a picture; palettes and the like become RGB, transparency becomes alpha.
 
     Args:
-        picture: of any mode; CMYK is converted to sRGB by its color profile, if it has one.
+        picture: of any mode; CMYK becomes RGB by Pillow's formula.
 
     Returns:
         uint8, uint16 or float32: ``(H, W)`` gray, ``(H, W, 2)`` gray and alpha, ``(H, W, 3)`` RGB
         or ``(H, W, 4)`` RGB and alpha.
 
     Raises:
-        PictureError: integers of more than 16 bits.
+        PictureError: integers beyond 16 bits.
     """
     mode = picture.mode
     if mode.startswith("I"):
         return _deep_pixels(picture)
     if mode == "F":
         return np.asarray(picture)
-    if mode in ("CMYK", "YCCK"):
-        picture = cmyk_as_srgb(picture)
     has_alpha = picture.has_transparency_data
     if mode in ("1", "L", "LA"):
         wanted = "LA" if has_alpha else "L"
@@ -88,7 +86,7 @@ def _deep_pixels(picture: Image.Image) -> Pixels:
     """Pixels of ``I;16`` and its kin, and of ``I``, into which some readers put 16 bits."""
     values = np.asarray(picture)
     if values.size and (values.min() < 0 or values.max() > np.iinfo(np.uint16).max):
-        raise PictureError("integers of more than 16 bits are not supported")
+        raise PictureError("integers beyond 16 bits are not supported")
     gray = values.astype(np.uint16)
     key = picture.info.get("transparency")
     if not isinstance(key, int):
@@ -96,32 +94,18 @@ def _deep_pixels(picture: Image.Image) -> Pixels:
     return np.dstack([gray, np.where(gray == key, 0, np.iinfo(np.uint16).max).astype(np.uint16)])
 
 
-def cmyk_as_srgb(picture: Image.Image) -> Image.Image:
-    """A CMYK picture in sRGB, by its color profile; by Pillow's formula if it has none."""
-    profile = picture.info.get("icc_profile")
-    if profile:
-        try:
-            return _to_srgb(picture, profile, "RGB")
-        except (OSError, ImageCms.PyCMSError):
-            pass  # a damaged profile, or one of another kind of pixels
-    return picture.convert("RGB")
+def exif_of(picture: Image.Image) -> Image.Exif:
+    """The EXIF of an open picture; decodes nothing, as Pillow's own does for a PNG.
 
-
-def _to_srgb(picture: Image.Image, profile: bytes, mode: str) -> Image.Image:
-    converted = ImageCms.profileToProfile(
-        picture,
-        ImageCms.ImageCmsProfile(io.BytesIO(profile)),
-        ImageCms.createProfile("sRGB"),
-        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        outputMode=mode,
-        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-    )
-    assert converted is not None
-    return converted
+    Raises:
+        Exception: of any kind, if it is damaged.
+    """
+    return Image.Image.getexif(picture) if picture.format == "PNG" else picture.getexif()
 
 
 def upright(picture: Image.Image) -> Image.Image:
     """The picture turned as its EXIF orientation says; as it is if its EXIF is damaged."""
+    picture.load()  # damaged pixels are an error; what the next lines ignore is EXIF alone
     try:
         return ImageOps.exif_transpose(picture)
     except Exception:  # damaged EXIF raises all kinds of errors

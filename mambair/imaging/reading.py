@@ -17,14 +17,17 @@ from PIL import Image
 
 from mambair.imaging import png, tiff
 from mambair.imaging.errors import PictureError
-from mambair.imaging.pillow import open_picture, pixels_of_pillow, upright
+from mambair.imaging.formats import HEIC, needs_package
+from mambair.imaging.pillow import exif_of, open_picture, upright
 from mambair.imaging.pixels import Pixels, swap_order, turn_upright
+from mambair.imaging.profiles import pixels_by_profile
 
 _ORIENTATION = 0x0112  # EXIF; from 5 on the picture lies on its side
 _FIRST_ON_ITS_SIDE = 5
 _MOST_PIXELS = 2**30  # OpenCV decodes no more
-_BOMB = 2**28  # pixels; a file that claims more must hold them
-_MOST_PIXELS_PER_BYTE = 400  # the densest PNG, of one color, has about 1,000
+# A file that claims more pixels than the first figure, and more in each of its bytes than the
+# second, is a bomb. A blank page of one bit a pixel has 8,000 in a byte, one of color 300.
+_BOMBS = ((2**25, 10_000), (2**28, 400))
 _OPENCV = ("PNG", "JPEG", "MPO", "WEBP", "BMP")  # what OpenCV decodes; the rest is Pillow's
 
 
@@ -44,14 +47,12 @@ class PictureHeader:
     """What a file says about its picture before anything is decoded.
 
     Attributes:
-        height: as it will be decoded, upright.
-        width: likewise.
-        frames: how many pages or frames the file holds.
+        sizes: height and width of every page or frame, as they will be decoded, upright.
+        is_paged: they are pages, not frames of an animation.
     """
 
-    height: int
-    width: int
-    frames: int
+    sizes: list[tuple[int, int]]
+    is_paged: bool
 
 
 def read_header(path: str | os.PathLike[str]) -> PictureHeader:
@@ -62,9 +63,12 @@ def read_header(path: str | os.PathLike[str]) -> PictureHeader:
     """
     name = os.fspath(path)
     with _open(path) as file:
-        height, width = _size(file, name)
+        size = _size(file, name)
+        if _is_tiff(file):
+            return PictureHeader(tiff.read_sizes(file, name), is_paged=True)
         picture = open_picture(file)
-        return PictureHeader(height, width, 1 if picture is None else _frames(picture))
+        assert picture is not None
+        return PictureHeader([size] * count_frames(picture), is_paged=False)
 
 
 def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -106,11 +110,18 @@ def _size(file: BinaryIO, name: str) -> tuple[int, int]:
             on_its_side = orientation_of(file, picture) >= _FIRST_ON_ITS_SIDE
             size = (width, height) if on_its_side else (height, width)
     elif _is_tiff(file):
-        size = tiff.first_size(file, name)
+        size = tiff.read_sizes(file, name)[0]
+    elif _is_heic(file) and not HEIC.is_available:
+        raise PictureError(f"{name}: {needs_package(HEIC)}")
     else:
         raise PictureError(f"{name}: not a readable picture (damaged, or of an unknown format)")
     _refuse_bombs(*size, length, name)
     return size
+
+
+def _is_heic(file: BinaryIO) -> bool:
+    file.seek(4)
+    return file.read(8) in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypheim", b"ftyphevc")
 
 
 def _is_tiff(file: BinaryIO) -> bool:
@@ -118,7 +129,13 @@ def _is_tiff(file: BinaryIO) -> bool:
     return file.read(4) in tiff.SIGNATURES
 
 
-def _frames(picture: Image.Image) -> int:
+def count_frames(picture: Image.Image) -> int:
+    """How many frames a picture of Pillow's has that belong together.
+
+    Phones put further pictures into JPEG and HEIC files (depth maps, previews), which do not.
+    """
+    if picture.format in ("MPO", "HEIF"):
+        return 1
     try:
         return int(getattr(picture, "n_frames", 1))
     except Exception:  # damaged behind the first frame; decoding will say so
@@ -126,7 +143,7 @@ def _frames(picture: Image.Image) -> int:
 
 
 def _refuse_bombs(height: int, width: int, length: int, name: str) -> None:
-    if height * width > max(_BOMB, _MOST_PIXELS_PER_BYTE * length):
+    if any(height * width > max(least, dense * length) for least, dense in _BOMBS):
         raise PictureError(
             f"{name}: claims {width}×{height} pixels in {length} bytes; refused as a "
             "decompression bomb"
@@ -143,7 +160,7 @@ def orientation_of(file: BinaryIO, picture: Image.Image) -> int:
     if picture.format == "PNG":
         picture = open_picture(png.without_pixels(file)) or picture
     try:
-        found = int(picture.getexif().get(_ORIENTATION, 1))
+        found = int(exif_of(picture).get(_ORIENTATION, 1))
     except Exception:  # damaged EXIF raises all kinds of errors
         return 1
     return found if 1 <= found <= 8 else 1
@@ -208,7 +225,7 @@ def read_frames(content: bytes, name: str, first_only: bool = False) -> list[Pix
         return tiff.read_pages(file, name, first_only)
     picture = open_picture(file)
     assert picture is not None
-    single = first_only or _frames(picture) == 1 or picture.format == "MPO"
+    single = first_only or count_frames(picture) == 1
     try:
         if single and picture.format in _OPENCV and picture.mode != "CMYK":
             return [_read_with_opencv(content, file, picture)]
@@ -239,9 +256,9 @@ def _pillow_frames(picture: Image.Image, file: BinaryIO, single: bool) -> Iterat
     header = png.read_header(file) if picture.format == "PNG" else None
     if header is not None and header.depth == 16:
         raise PictureError("animations of 16 bits are not supported")
-    for index in range(1 if single else _frames(picture)):
+    for index in range(1 if single else count_frames(picture)):
         picture.seek(index)
-        yield pixels_of_pillow(upright(picture))
+        yield pixels_by_profile(upright(picture))
 
 
 def _alike(frames: list[Pixels]) -> list[Pixels]:

@@ -48,11 +48,11 @@ def check_targets(jobs: Iterable[tuple[Path, Sequence[Path]]]) -> None:
         TargetError: one would; names both.
     """
     jobs = list(jobs)
-    sources = {os.path.normcase(source.resolve()) for source, _ in jobs}
+    sources = {_place(source) for source, _ in jobs}
     written: dict[str, Path] = {}
     for source, targets in jobs:
         for target in targets:
-            if os.path.normcase(target.resolve()) in sources:
+            if _place(target) in sources:
                 raise TargetError(
                     f"{target}: is a picture of the source and a result would replace it; "
                     "choose another output folder"
@@ -64,3 +64,8 @@ def check_targets(jobs: Iterable[tuple[Path, Sequence[Path]]]) -> None:
                     "give them output folders of their own"
                 )
             written[name] = source
+
+
+def _place(path: Path) -> str:
+    # Path.resolve() raises on a link to itself.
+    return os.path.normcase(os.path.realpath(path))

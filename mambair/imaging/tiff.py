@@ -6,18 +6,26 @@ tifffile gray with alpha of 16 bits. tifffile writes all of them.
 
 from __future__ import annotations
 
+import io
+import logging
 from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
+from PIL import TiffImagePlugin, TiffTags
 
 from mambair.imaging.errors import PictureError
-from mambair.imaging.pillow import open_picture, pixels_of_pillow
+from mambair.imaging.metadata import IPTC_IN_TIFF, Metadata
+from mambair.imaging.pillow import open_picture
 from mambair.imaging.pixels import Pixels, swap_order, turn_upright
+from mambair.imaging.profiles import pixels_by_profile
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_ORIENTATION = 0x0112
 _WHITE_IS_ZERO = 0
 _PREMULTIPLIED = 1  # of the tag ExtraSamples
+_XMP = 700
+_STRIP = 1 << 18  # bytes in a strip, roughly
 
 
 def read_pages(file: BinaryIO, name: str, first_only: bool = False) -> list[Pixels]:
@@ -34,8 +42,7 @@ def read_pages(file: BinaryIO, name: str, first_only: bool = False) -> list[Pixe
     Raises:
         PictureError: damaged, or pixels of another depth; names file and page.
     """
-    import tifffile
-
+    tifffile = _tifffile()
     file.seek(0)
 
     try:
@@ -50,24 +57,37 @@ def read_pages(file: BinaryIO, name: str, first_only: bool = False) -> list[Pixe
         raise PictureError(f"{name}: not a readable picture (damaged or truncated?)") from error
 
 
-def first_size(file: BinaryIO, name: str) -> tuple[int, int]:
-    """Height and width of the first page, upright, from the header alone.
+def read_sizes(file: BinaryIO, name: str) -> list[tuple[int, int]]:
+    """Height and width of every page, upright, from the headers alone.
 
     Raises:
         PictureError: not a TIFF, or damaged.
     """
-    import tifffile
-
+    tifffile = _tifffile()
     file.seek(0)
-
     try:
         with tifffile.TiffFile(file) as tiff:
-            page: Any = tiff.pages[0]
-            height, width = int(page.imagelength), int(page.imagewidth)
-            on_its_side = int(page.tags.valueof(274, default=1)) >= 5
+            pages: list[Any] = list(tiff.pages)
+            full = [page for page in pages if not page.is_reduced] or pages
+            if not full:
+                raise ValueError("it has no pages")
+            return [_size(page) for page in full]
     except Exception as error:  # tifffile raises all kinds of errors on damaged files
         raise PictureError(f"{name}: not a readable picture (damaged or truncated?)") from error
+
+
+def _size(page: Any) -> tuple[int, int]:
+    height, width = int(page.imagelength), int(page.imagewidth)
+    on_its_side = int(page.tags.valueof(_ORIENTATION, default=1)) >= 5
     return (width, height) if on_its_side else (height, width)
+
+
+def _tifffile() -> Any:
+    """tifffile, imported where it is needed; what is wrong with a file is said by errors alone."""
+    import tifffile
+
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    return tifffile
 
 
 class _Page:
@@ -100,7 +120,7 @@ def _read_with_pillow(page: _Page) -> Pixels:
         raise PictureError("not a readable picture (of an unknown kind, or damaged)")
     picture.seek(page.index)
     picture.load()  # turns it upright
-    return swap_order(pixels_of_pillow(picture))
+    return swap_order(pixels_by_profile(picture))
 
 
 def _read_deep(page: _Page) -> Pixels:
@@ -109,7 +129,9 @@ def _read_deep(page: _Page) -> Pixels:
         image = np.asarray(page.page.asarray())
         if image.ndim == 3 and image.shape[2] not in (2, 3, 4):
             raise PictureError(f"pixels of {image.shape[2]} channels are not supported")
-        image = turn_upright(swap_order(image), int(page.page.tags.valueof(274, default=1)))
+        image = turn_upright(
+            swap_order(image), int(page.page.tags.valueof(_ORIENTATION, default=1))
+        )
     if page.photometric == _WHITE_IS_ZERO:
         image = image.copy()
         gray = image[..., 0] if image.ndim == 3 else image
@@ -136,3 +158,67 @@ def _without_premultiplication(image: Pixels) -> Pixels:
     alpha = image[..., -1:].astype(np.float64)
     color = np.rint(image[..., :-1] * (top / np.maximum(alpha, 1))).clip(0, top)
     return np.dstack([color.astype(image.dtype), image[..., -1]])
+
+
+def encode_pages(pages: list[Pixels], metadata: Metadata) -> bytes:
+    """The file of pictures, one a page; lossless (deflate).
+
+    Args:
+        pages: uint8 or uint16: gray, gray and alpha, BGR or BGRA.
+        metadata: profile and resolution stand on every page, the rest on the first.
+    """
+    tifffile = _tifffile()
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer, byteorder="<") as writer:
+        for page in pages:
+            channels = 1 if page.ndim == 2 else page.shape[2]
+            writer.write(
+                np.ascontiguousarray(swap_order(page)),
+                photometric="rgb" if channels > 2 else "minisblack",
+                planarconfig="contig" if channels > 1 else None,
+                extrasamples=["unassalpha"] if channels in (2, 4) else None,
+                compression="zlib",
+                predictor=True,
+                rowsperstrip=max(1, _STRIP // max(1, page.nbytes // len(page))),
+                iccprofile=metadata.icc,
+                resolution=metadata.dpi,
+                resolutionunit="inch" if metadata.dpi else None,
+                metadata=None,
+                software=False,
+            )
+    return _with_tags(buffer.getvalue(), metadata)
+
+
+def _with_tags(content: bytes, metadata: Metadata) -> bytes:
+    """A TIFF whose first directory also has the tags of EXIF, XMP and IPTC.
+
+    Pillow writes the new tags as a directory behind everything else. The entries of both are then
+    merged into a third, which takes the place of the first; nothing else moves.
+    """
+    added = TiffImagePlugin.ImageFileDirectory_v2(b"II*\0\0\0\0\0")
+    for tag, value in metadata.exif.items():
+        added[tag] = value
+    for tag, kind, data in (
+        (_XMP, TiffTags.BYTE, metadata.xmp),
+        (IPTC_IN_TIFF, TiffTags.UNDEFINED, metadata.iptc),
+    ):
+        if data:
+            added[tag] = data
+            added.tagtype[tag] = kind
+    if not added or not content.startswith(b"II*\0"):  # above 4 GB tifffile writes a BigTIFF
+        return content
+    content += b"\0" * (len(content) % 2)  # directories begin at even positions
+    block = added.tobytes(len(content))
+    first = int.from_bytes(content[4:8], "little")
+    entries, following = _entries(content[first:])
+    merged = sorted(entries | _entries(block)[0], key=lambda entry: entry[:2][::-1])
+    directory = len(merged).to_bytes(2, "little") + b"".join(merged) + following
+    block += b"\0" * (len(block) % 2)
+    start = (len(content) + len(block)).to_bytes(4, "little")
+    return content[:4] + start + content[8:] + block + directory
+
+
+def _entries(directory: bytes) -> tuple[set[bytes], bytes]:
+    """The entries of a directory, 12 bytes each, and the position of the following directory."""
+    end = 2 + 12 * int.from_bytes(directory[:2], "little")
+    return {directory[at : at + 12] for at in range(2, end, 12)}, directory[end : end + 4]

@@ -14,8 +14,9 @@ from PIL import Image
 from torch import Tensor
 
 from mambair.imaging.errors import PictureError
-from mambair.imaging.pillow import pixels_of_pillow, upright
+from mambair.imaging.pillow import upright
 from mambair.imaging.pixels import Pixels
+from mambair.imaging.profiles import pixels_by_profile
 
 Order = Literal["rgb", "bgr"]
 
@@ -70,7 +71,7 @@ def array_of_pil(picture: Image.Image) -> Pixels:
         PictureError: pixels of more than 16 bits.
     """
     try:
-        return pixels_of_pillow(upright(picture))
+        return pixels_by_profile(upright(picture))
     except PictureError as error:
         raise PictureError(
             f"a PIL picture of mode {picture.mode} was given: {error}; {_TAKEN}"

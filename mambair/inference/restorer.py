@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mambair.archs.contract import Contract, ContractError, contract_of
 from mambair.archs.padding import run_padded
 from mambair.errors import CheckpointError
+from mambair.imaging.metadata import metadata_of
 from mambair.imaging.pillow import pillow_of_pixels
 from mambair.imaging.pixels import Pixels, swap_order
 from mambair.imaging.transparency import cover_hidden
@@ -112,7 +113,8 @@ class Restorer:
             progress: called with the fraction of the picture done since the last call.
 
         Returns:
-            The same kind, type and channels; sides times the scale of the network.
+            The same kind, type and channels; sides times the scale of the network. ``info`` of a
+            PIL picture holds the color profile, EXIF (upright), XMP and resolution of the source.
 
         Raises:
             PictureError: it is none of these; says what was given and what is accepted.
@@ -131,7 +133,9 @@ class Restorer:
         if isinstance(picture, Image.Image):
             image = kinds.array_of_pil(picture)
             kinds.check_array(image)
-            return pillow_of_pixels(self._restore(image, progress))
+            result = pillow_of_pixels(self._restore(image, progress))
+            result.info.update(metadata_of(picture).for_size(*result.size).as_info())
+            return result
         if isinstance(picture, Tensor):
             return self._restore_batch(picture, order, progress)
         if not isinstance(picture, np.ndarray):

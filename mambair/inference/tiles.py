@@ -104,6 +104,35 @@ def run_tiled(
     return result
 
 
+def computed_pixels(height: int, width: int, tiling: Tiling) -> int:
+    """Pixels of the input that the network sees, those in overlaps more than once: its work.
+
+    Args:
+        height: of the picture, in pixels.
+        width: likewise.
+        tiling: how it is cut.
+
+    Examples:
+        >>> from mambair.inference.tiles import computed_pixels, parse_tile
+        >>> computed_pixels(10, 300, parse_tile(256))  # two tiles
+        5120
+    """
+    sides = []
+    for side in (height, width):
+        if tiling.mode == "authors":
+            parts = _authors_parts(
+                side + -side % (side // _AUTHORS_SIDE + 1), side // _AUTHORS_SIDE + 1
+            )
+            sides.append(sum(end - begin for _, _, begin, end in parts))
+        elif tiling.mode == "padded":
+            sides.append(sum(end - begin for _, _, begin, end in _padded_parts(side, tiling)))
+        elif tiling.mode == "blend":
+            sides.append(min(side, tiling.size) * len(_starts(side, tiling)))
+        else:
+            sides.append(side)
+    return sides[0] * sides[1]
+
+
 def _run_authors(
     net: Callable[[Tensor], Tensor],
     x: Tensor,

@@ -60,6 +60,23 @@ def find_weights(name: str | os.PathLike[str], root: str | os.PathLike[str] = ".
     raise CheckpointError(f"{name}: is neither a weights file nor the name of a model; {available}")
 
 
+def name_of_weights(path: Path) -> str:
+    """The name of the model in a weights file: the experiment's, or that of the file.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from mambair.inference.weights import name_of_weights
+        >>> name_of_weights(Path("experiments/mine/models/net_g_latest.pth"))
+        'mine'
+        >>> name_of_weights(Path("downloads/mambairv2_x2.pth"))
+        'mambairv2_x2'
+    """
+    resolved = path.resolve()
+    if resolved.parent.name == "models" and resolved.stem.startswith("net_g_"):
+        return resolved.parents[1].name
+    return path.stem
+
+
 def default_weights(task: Task | None = None, scale: int | None = None) -> Path:
     """The weights of this project's own for a task.
 

@@ -95,7 +95,7 @@ def test_from_checkpoint_and_measured(tmp_path: Path) -> None:
     bicubic = y_psnr(imresize(low, 2), truth, 2)
     restored = y_psnr(read_image(target), truth, 2)
     assert restored == pytest.approx(bicubic, abs=0.3)  # the network is a bicubic interpolation
-    assert f"bicubic {bicubic:.2f} dB, restored {restored:.2f} dB" in str(report)
+    assert f"bicubic {bicubic:.2f} dB, restored {restored:.2f} dB" in str(report.report)
     panels = read_image(tmp_path / "out" / "truth_compare.png")
     assert panels.shape[1] > 3 * panels.shape[0]
 
@@ -161,3 +161,38 @@ def test_pictures_too_small_to_measure(tmp_path: Path) -> None:
     write_image(COLOR[:3, :4], tmp_path / "a.png")
     with pytest.raises(PictureError, match=r"a\.png: too small"):
         restore_file(Restorer(Repeat(3, 2)), tmp_path / "a.png", tmp_path / "b.png", simulate=True)
+
+
+def test_a_pil_picture_keeps_what_it_says() -> None:
+    from PIL import Image
+
+    pictures = Path(__file__).resolve().parents[2] / "data" / "pictures"
+    with Image.open(pictures / "icc_in.png") as picture:
+        result = Restorer(Repeat(3, 2))(picture)
+        assert result.info["icc_profile"] == picture.info["icc_profile"]
+    with Image.open(pictures / "o6_rgba.png") as picture:
+        result = Restorer(Repeat(3, 2))(picture)
+        assert result.size == (80, 120)
+        assert result.getexif()[0x0112] == 1
+    with Image.open(pictures / "l_trns.png") as picture:
+        assert Restorer(Repeat(3, 2))(picture).mode == "LA"
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_hidden_color_is_not_seen(dtype: type) -> None:
+    top = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    image = np.zeros((9, 9, 4), dtype)
+    image[3:6, 3:6] = top
+    seen: list[float] = []
+
+    class Watch(Repeat):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(float(x.min()))
+            return super().forward(x)
+
+    restorer = Restorer(Watch(3, 2))
+    seen.clear()  # its contract was found by trying
+    restorer(image)
+    image[..., 3] = 0  # nothing is seen: nothing is better than what is there
+    restorer(image)
+    assert seen == [1, 0]
