@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ _NEAREST = 8  # pairs a pixel
 def patches(rgb: NDArray[np.float32]) -> Tensor:
     """The colors of the 5×5 pixels around every pixel of ``(h, w, 3)``, ``(h·w, 75)``."""
     height, width = rgb.shape[:2]
-    around = cv2.copyMakeBorder(rgb, *[_RADIUS] * 4, cv2.BORDER_REFLECT_101)
+    around = np.pad(rgb, ((_RADIUS, _RADIUS), (_RADIUS, _RADIUS), (0, 0)), mode="symmetric")
     shifts = range(2 * _RADIUS + 1)
     views = [around[y : y + height, x : x + width] for y in shifts for x in shifts]
     return torch.from_numpy(np.concatenate(views, axis=2).reshape(height * width, -1))

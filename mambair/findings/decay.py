@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _SIDE = 64  # of the part of the picture
 _TOKENS = 24  # whose Jacobians are computed
 _BLOCKS = 6  # in the drawing
+_AT_ONCE = 1024  # pairs in a temporary tensor
 _RASTER, _ROUTED = "raster", "routed"
 
 
@@ -159,20 +160,20 @@ def _curve(scan: RecordedScan, number: int, order: str, pairs: Tensor) -> Curve:
     length = len(recurrence.u)
     distances = 2 ** np.arange(int(math.log2(max(length // 2, 1))) + 1)
     # Tokens of the second half: all distances occur for every one.
-    tokens = torch.linspace(int(distances[-1]), length - 1, _TOKENS).long().unique().tolist()
+    tokens = np.unique(np.linspace(int(distances[-1]), length - 1, _TOKENS).astype(int)).tolist()
     jacobians, decays = [], []
     for i in tokens:
         earlier = i - torch.from_numpy(distances)
         jacobians.append(recurrence.jacobian_norms(i, earlier).cpu().numpy())
         decays.append(recurrence.decays(i, earlier).mean(dim=(1, 2)).cpu().numpy())
-    jacobian = np.mean(jacobians, axis=0, dtype=np.float64)
+    jacobian = np.stack(jacobians).mean(axis=0, dtype=np.float64)
     return Curve(
         block=number,
         module=scan.name,
         order=order,
         distances=distances,
         jacobian=jacobian / max(jacobian[0], 1e-30),
-        decays=np.mean(decays, axis=0),
+        decays=np.stack(decays).mean(axis=0, dtype=np.float64),
         alike=_left_of_pairs(recurrence, places),
     )
 
@@ -181,7 +182,8 @@ def _left_of_pairs(recurrence: Recurrence, places: Tensor) -> float:
     """The mean, over pairs of places, of what the later token finds of the earlier one's state."""
     earlier, later = places.min(dim=1).values, places.max(dim=1).values
     total = 0.0
-    for part in torch.arange(len(places)).split(1024):
+    for start in range(0, len(places), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
         between = recurrence.steps[later[part]] - recurrence.steps[earlier[part]]
         total += torch.exp(between[:, :, None] * recurrence.A).mean(dim=(1, 2)).sum().item()
     return total / len(places)

@@ -143,7 +143,8 @@ class Recurrence:
         jacobian = by_step[:, :, None] * self.delta_of_u  # (J, E, E)
         jacobian += (weighted * delta * u) @ self.B_of_u
         jacobian += torch.diag_embed(by_u)
-        return torch.linalg.matrix_norm(jacobian)
+        norms: Tensor = torch.linalg.matrix_norm(jacobian)
+        return norms
 
 
 def recurrence_of(

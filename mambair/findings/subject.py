@@ -58,7 +58,9 @@ class Subject:
         cut = _rgb(picture)[self.top : self.top + height, self.left : self.left + width]
         self.net = net.eval()
         self.rgb: NDArray[np.float32] = np.ascontiguousarray(cut)
-        planes = cut if contract.in_chans == 3 else cv2.cvtColor(self.rgb, cv2.COLOR_RGB2GRAY)
+        planes: Pixels = self.rgb
+        if contract.in_chans == 1:
+            planes = np.asarray(cv2.cvtColor(self.rgb, cv2.COLOR_RGB2GRAY))
         first = next(net.parameters())
         x = torch.from_numpy(np.ascontiguousarray(np.atleast_3d(planes).transpose(2, 0, 1)))
         self.x: Tensor = x[None].to(first.device, first.dtype)
@@ -85,10 +87,8 @@ class Subject:
         """The picture at the size of a scan's token map, ``(h, w, 3)``."""
         if self.size == (scan.height, scan.width):
             return self.rgb
-        shrunk: NDArray[np.float32] = cv2.resize(
-            self.rgb, (scan.width, scan.height), interpolation=cv2.INTER_AREA
-        )
-        return shrunk
+        size = (scan.width, scan.height)
+        return np.asarray(cv2.resize(self.rgb, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _cut(length: int, side: int | None, multiple: int) -> int:
@@ -98,6 +98,6 @@ def _cut(length: int, side: int | None, multiple: int) -> int:
 def _rgb(picture: Pixels) -> NDArray[np.float32]:
     """Float RGB ``(H, W, 3)`` in [0, 1], without alpha."""
     top = np.iinfo(picture.dtype).max if np.issubdtype(picture.dtype, np.integer) else 1
-    planes = np.atleast_3d(picture).astype(np.float32) / top
+    planes: NDArray[np.float32] = np.atleast_3d(picture).astype(np.float32) / np.float32(top)
     planes = planes[..., :-1] if planes.shape[2] in (2, 4) else planes
     return np.repeat(planes, 3, axis=2) if planes.shape[2] == 1 else planes
