@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from basicsr_mambair.cli.import_option import import_modules, modules_option
-from basicsr_mambair.cli.restore import expand_inputs
+from mambair.errors import UserError
+from mambair.imaging.listing import pictures_of
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from mambair.findings import Finding, Subject
+    from mambair.imaging.pixels import Pixels
 
 # The names of mambair.findings, which would import torch.
 FINDINGS = (
@@ -97,89 +103,90 @@ def explain(
     basicsr explain photos/ -w tiny_x2 -w swinir.pth -o findings --finding receptive_field
     """
     import_modules(modules)
+    from mambair.findings import OF_ONE_PICTURE, attentive_map, receptive_field
+    from mambair.imaging.pixels import swap_order
     from mambair.imaging.reading import read_image
-    from mambair.inference.kinds import swap_order
-    from mambair.inference.loading import load_network
-    from mambair.inference.weights import find_weights
 
-    chosen = [_parse_pixel(text) for text in pixels] or None
-    paths = expand_inputs(inputs)
+    wanted = wanted or FINDINGS
+    measures = {name: OF_ONE_PICTURE[name] for name in OF_ONE_PICTURE if name in wanted}
+    if pixels and "attentive_map" in measures:
+        queries = [_parse_pixel(text) for text in pixels]
+        measures["attentive_map"] = partial(attentive_map, pixels=queries)
+    paths = _unlike_names(inputs)
+    networks = _load(names, routing)
     pictures = {path: swap_order(read_image(path)) for path in paths}
-    networks: dict[str, nn.Module] = {}
-    for name in names:
-        path = find_weights(name)
-        net, _ = load_network(path)
-        label = name if "/" not in name and not Path(name).suffix else path.stem
-        if label in networks:
-            raise click.UsageError(f"--weights: {label} is named twice; its files would be too")
-        if routing is not None:
-            _set_routing(net, routing, label)
-        networks[label] = net
-    stems = [path.stem for path in paths]
-    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
-    if twice:
-        raise click.UsageError(
-            f"INPUT: {twice[0]} is the name of two pictures, whose files would have one name"
-        )
     for label, net in networks.items():
-        for path, picture in pictures.items():
-            _explain_picture(
-                net, picture, label, path, output, wanted or FINDINGS, chosen, side or None
-            )
-    if "receptive_field" in (wanted or FINDINGS):
-        from mambair.findings import receptive_field
-
+        for path, picture in pictures.items() if measures else ():
+            prefix = f"{label}_{path.stem}_"
+            try:
+                _explain_one(net, picture, side or None, measures, output, prefix)
+            except UserError as error:
+                raise click.ClickException(f"{path}, {label}: {error}") from error
+    if "receptive_field" in wanted:
+        click.echo(", ".join(networks))
         _report(receptive_field(networks, [*pictures.values()], field_side), output, "")
 
 
-def _explain_picture(
-    net: nn.Module,
-    picture: Any,
-    label: str,
-    path: Path,
-    output: Path,
-    wanted: tuple[str, ...],
-    pixels: list[tuple[int, int]] | None,
-    side: int | None,
-) -> None:
-    """All findings of one network and one picture."""
-    from mambair.findings import OF_ONE_PICTURE, FindingError, NotApplicableError, Subject
+def _unlike_names(inputs: tuple[str, ...]) -> list[Path]:
+    """The pictures; files are named after them, so their names must differ."""
+    paths = list(dict.fromkeys(path for item in inputs for path in pictures_of(item)))
+    stems = [path.stem for path in paths]
+    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if twice:
+        raise click.UsageError(f"INPUT: two pictures are named {twice[0]}; explain them apart")
+    return paths
 
-    measures = {name: OF_ONE_PICTURE[name] for name in OF_ONE_PICTURE if name in wanted}
-    if not measures:
-        return
-    try:
-        subject = Subject(net, picture, side)
-    except FindingError as error:
-        raise FindingError(f"{path}: {error}") from error
+
+def _load(names: tuple[str, ...], routing: str | None) -> dict[str, nn.Module]:
+    """The networks by the names of their weights."""
+    from mambair.inference.loading import load_network
+    from mambair.inference.weights import find_weights
+
+    networks: dict[str, nn.Module] = {}
+    for name in names:
+        label = Path(name).stem if Path(name).suffix else Path(name).name
+        if label in networks:
+            raise click.UsageError(f"-w: two of the weights are named {label}; rename one file")
+        net, _ = load_network(find_weights(name))
+        if routing is not None:
+            set_routing = getattr(net, "set_routing", None)
+            if set_routing is None:
+                click.echo(f"--routing is left out: {label}, a {type(net).__name__}, has none")
+            else:
+                set_routing(routing)
+        networks[label] = net
+    return networks
+
+
+def _explain_one(
+    net: nn.Module,
+    picture: Pixels,
+    side: int | None,
+    measures: Mapping[str, Callable[[Subject], Finding]],
+    output: Path,
+    prefix: str,
+) -> None:
+    """Some findings of one network and one picture."""
+    from mambair.findings import NotApplicableError, Subject
+
+    subject = Subject(net, picture, side)
     height, width = subject.size
-    click.echo(f"{label}, {path.name}: {width}×{height} pixels from {subject.left},{subject.top}")
+    click.echo(
+        f"{prefix.rstrip('_')}: {width}×{height} of {picture.shape[1]}×{picture.shape[0]} pixels, "
+        f"from column {subject.left}, row {subject.top}"
+    )
     for name, measure in measures.items():
         try:
-            finding = (
-                measure(subject, pixels)  # type: ignore[call-arg, arg-type]
-                if name == "attentive_map"
-                else measure(subject)
-            )
+            finding = measure(subject)
         except NotApplicableError as error:
             click.echo(f"  {name}: not shown: {error}")
-        except FindingError as error:
-            raise FindingError(f"{path}: {name}: {error}") from error
         else:
-            _report(finding, output, f"{label}_{path.stem}_")
+            _report(finding, output, prefix)
 
 
-def _report(finding: Any, output: Path, prefix: str) -> None:
+def _report(finding: Finding, output: Path, prefix: str) -> None:
     drawing, table = finding.save(output, prefix)
     click.echo(f"  {finding.name}: {finding.summary()}\n    {drawing}, {table.name}")
-
-
-def _set_routing(net: nn.Module, routing: str, label: str) -> None:
-    set_routing = getattr(net, "set_routing", None)
-    if set_routing is None:
-        click.echo(f"--routing: {label} is a {type(net).__name__}, which does not route")
-        return
-    set_routing(routing)
 
 
 def _parse_pixel(text: str) -> tuple[int, int]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import glob
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +11,7 @@ import click
 from basicsr_mambair.cli.import_option import import_modules, modules_option
 from basicsr_mambair.cli.interrupted import Interrupted
 from mambair.imaging.errors import PictureError
-from mambair.imaging.listing import EXTENSIONS, PACKAGE_SCHEME, list_pictures, resolve_root
+from mambair.imaging.listing import EXTENSIONS, pictures_of
 from mambair.imaging.targets import TargetError, check_targets, comparison_path, target_of
 from mambair.inference.tiles import DEFAULT_TILE, TileError, parse_tile
 from mambair.inference.weights import OWN_WEIGHTS
@@ -176,7 +174,7 @@ def _plan_jobs(
 ) -> list[_Job]:
     """Pairs every input with its result; reports impossible ones before any work begins."""
     jobs: list[_Job] = []
-    for source in dict.fromkeys(path for item in inputs for path in _expand(item)):
+    for source in dict.fromkeys(path for item in inputs for path in pictures_of(item)):
         extension = source.suffix if file_format == "auto" else f".{file_format}"
         if extension.lower() not in EXTENSIONS:
             formats = ", ".join(EXTENSIONS)
@@ -187,18 +185,6 @@ def _plan_jobs(
     except TargetError as error:
         raise click.UsageError(f"{error} (-o)") from error
     return jobs
-
-
-def _expand(item: str) -> list[Path]:
-    """Expands an argument: a file, the pictures of a folder, or the matches of a glob."""
-    if not item.startswith(PACKAGE_SCHEME) and not Path(item).expanduser().exists():
-        matches = sorted(glob.glob(os.path.expanduser(item), recursive=True))
-        paths = [Path(match) for match in matches if match.lower().endswith(EXTENSIONS)]
-        if not paths:
-            raise PictureError(f"{item}: no such file, folder or pattern")
-        return paths
-    path = resolve_root(item)
-    return list_pictures(path) if path.is_dir() else [path]
 
 
 def _restore_all(jobs: list[_Job], restorer: Restorer, simulate: bool, compare: bool) -> list[str]:

@@ -17,6 +17,8 @@ Examples:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from mambair.findings.attention_matrix import AttentionMatrix, attention_matrix
 from mambair.findings.attentive_map import AttentiveMap, attentive_map
 from mambair.findings.decay import Decay, decay
@@ -27,7 +29,7 @@ from mambair.findings.semantic_neighbors import SemanticNeighbors, semantic_neig
 from mambair.findings.subject import Subject
 
 # Those of one network and one picture, by name; the receptive field is that of several.
-OF_ONE_PICTURE = {
+OF_ONE_PICTURE: dict[str, Callable[[Subject], Finding]] = {
     "attentive_map": attentive_map,
     "semantic_neighbors": semantic_neighbors,
     "direction_redundancy": direction_redundancy,
