@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SIDE = 16  # of the part of the picture: M has a row and a column for every pixel
-_COLUMNS = 5  # blocks in the drawing
+_COLUMNS = 6  # blocks in the drawing
 _DARK = 1e-4  # of the largest weight: what is drawn in black
 
 
@@ -93,7 +93,7 @@ class AttentionMatrix(Finding):
         }
         if all(block.of_prompt is None for _, block in shown):
             del rows["of_prompt"]
-        figure = new_figure(2.3 * len(shown) + 0.8, 2.4 * len(rows))
+        figure = new_figure(1.9 * len(shown) + 0.8, 2.0 * len(rows))
         axes = figure.subplots(len(rows), len(shown), squeeze=False)
         for column, (number, block) in enumerate(shown):
             largest = block.weights.max()

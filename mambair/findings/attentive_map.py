@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLUMNS = 6  # blocks in the drawing
-_ROWS = 3  # pixels in the drawing
+_ROWS = 2  # pixels in the drawing
 _SALIENT = 3  # pixels chosen when none is named
 _LIKE = 0.01  # share of the picture that counts as looking like a pixel
 _BRIGHT = 99.5  # percentile of a map that is drawn in the brightest color
@@ -96,7 +96,7 @@ class AttentiveMap(Finding):
         blocks = sorted({each.block for each in self.maps})
         shown = [block for _, block in spread(blocks, _COLUMNS)]
         by_key = {(each.x, each.y, each.block): each for each in self.maps}
-        figure = new_figure(1.9 * (len(shown) + 1), 4.1 * len(pixels))
+        figure = new_figure(1.75 * (len(shown) + 1), 3.8 * len(pixels))
         axes = figure.subplots(2 * len(pixels), len(shown) + 1, squeeze=False)
         for row, (x, y) in enumerate(pixels):
             for lower, kind in enumerate(("answers", "influence")):

@@ -104,7 +104,7 @@ class DirectionRedundancy(Finding):
                             b, a, f"{value:.2f}", ha="center", va="center", fontsize=8, color=color
                         )
                 if column == 0:
-                    cell.set_yticks(range(len(DIRECTIONS)), DIRECTIONS, fontsize=7)
+                    cell.set_yticks(range(len(DIRECTIONS)), DIRECTIONS, fontsize=6)
         figure.colorbar(image, ax=axes, shrink=0.4)
         return figure
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Line: TypeAlias = "dict[str, str | int | float]"
 
-_DPI = 110  # of a PNG; drawings are about ten inches wide
+_DPI = 90  # of a PNG; drawings are about ten inches wide
 
 
 class FindingError(UserError, ValueError):

@@ -45,13 +45,13 @@ class ReceptiveField(Finding):
     pictures: int
 
     def summary(self) -> str:
-        first = len(self.fields) and len(next(iter(self.fields.values())))
+        side = len(next(iter(self.fields.values())))
         ratios = ", ".join(
             f"{name} {area_ratio(field, 0.99):.1%}" for name, field in self.fields.items()
         )
         return (
-            f"area that holds 99 % of the contributions, of {first}×{first} pixels, mean of "
-            f"{self.pictures} pictures: {ratios}"
+            f"area that holds 99 % of the contributions, out of {side}×{side} pixels, mean of "
+            f"{self.pictures} picture{'s' * (self.pictures > 1)}: {ratios}"
         )
 
     def table(self) -> list[Line]:

@@ -34,6 +34,7 @@ class RecordedScan:
         width: width of the token map; L is height times width.
         prompt: MambaIRv2's addition to C at every place of the sequence, ``(L, N)``.
         chosen: the class of every pixel, ``(L,)``.
+        confidence: the probability of every pixel's likeliest class, ``(L,)``.
     """
 
     name: str
@@ -45,6 +46,7 @@ class RecordedScan:
     width: int
     prompt: Tensor | None = None
     chosen: Tensor | None = None
+    confidence: Tensor | None = None
 
     @property
     def places(self) -> Tensor:
@@ -90,6 +92,8 @@ def _recording_attentive(
 
     def choosing(*arguments: Any) -> Any:
         prompt, routes = choose(*arguments)
+        tokens = arguments[0]
+        seen["confidence"] = module.route(tokens)[0].float().softmax(dim=1).amax(dim=1)
         seen["chosen"], seen["order"] = routes.chosen[0], routes.order[None]
         return prompt, routes
 
@@ -99,7 +103,7 @@ def _recording_attentive(
         records.append(
             RecordedScan(
                 name, ssm, tokens[0], output[0], seen["order"], height, width, prompt[0, :, 0],
-                seen["chosen"],
+                seen["chosen"], seen["confidence"],
             )
         )  # fmt: skip
         return output

@@ -6,6 +6,7 @@ MambaIRv2 (arXiv 2411.15269, section 3.3) orders tokens by the class that routin
 from __future__ import annotations
 
 import colorsys
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -38,6 +39,8 @@ class Neighbors:
     Attributes:
         scan: the scan.
         rgb: the picture at the size of its token map, ``(h, w, 3)``.
+        confidence: mean probability of a token's likeliest class, before noise; 1 over the number
+            of classes where routing knows nothing.
         classes: number of classes that a token chose.
         largest: share of the tokens in the class of most tokens.
         before: distance in raster order.
@@ -48,6 +51,7 @@ class Neighbors:
 
     scan: RecordedScan
     rgb: NDArray[np.float32]
+    confidence: float
     classes: int
     largest: float
     before: float
@@ -64,20 +68,24 @@ class SemanticNeighbors(Finding):
     blocks: list[Neighbors]
 
     def summary(self) -> str:
-        means = [
+        before, after, distant_before, distant_after, confidence = (
             sum(getattr(block, key) for block in self.blocks) / len(self.blocks)
-            for key in ("before", "after", "distant_before", "distant_after")
-        ]
-        return (
-            "pixels that look alike are {:.3f} of the sequence apart in raster order and {:.3f} "
-            "after routing (distant pairs: {:.3f} and {:.3f}; a random order: 0.333)"
-        ).format(*means)
+            for key in ("before", "after", "distant_before", "distant_after", "confidence")
+        )
+        text = (
+            f"pixels that look alike are {before:.3f} of the sequence apart in raster order and "
+            f"{after:.3f} after routing (a random order: 0.333)"
+        )
+        if not math.isnan(distant_before):
+            text += f"; distant ones {distant_before:.3f} and {distant_after:.3f}"
+        return f"{text}; the likeliest class has a probability of {confidence:.3f}"
 
     def table(self) -> list[Line]:
         return [
             {
                 "block": number,
                 "module": block.scan.name,
+                "confidence": block.confidence,
                 "classes_used": block.classes,
                 "largest_class": block.largest,
                 "alike_distance_raster": block.before,
@@ -90,7 +98,7 @@ class SemanticNeighbors(Finding):
 
     def draw(self) -> Figure:
         shown = spread(self.blocks, _COLUMNS)
-        figure = new_figure(2.1 * (len(shown) + 1), 4.6)
+        figure = new_figure(1.75 * (len(shown) + 1), 4.0)
         axes = figure.subplots(2, len(shown) + 1, squeeze=False)
         bare(axes[0, 0], "picture").imshow(shown[0][1].rgb.clip(0, 1))
         bare(axes[1, 0], "sequence in raster order").imshow(shown[0][1].rgb.clip(0, 1))
@@ -120,7 +128,7 @@ def semantic_neighbors(subject: Subject) -> SemanticNeighbors:
     """
     blocks = []
     for scan in subject.scans:
-        if scan.chosen is None:
+        if scan.chosen is None or scan.confidence is None:
             continue
         rgb = subject.at(scan)
         pairs = pairs_alike(rgb)
@@ -134,6 +142,7 @@ def semantic_neighbors(subject: Subject) -> SemanticNeighbors:
             Neighbors(
                 scan=scan,
                 rgb=rgb,
+                confidence=scan.confidence.mean().item(),
                 classes=int((counts > 0).sum()),
                 largest=float(counts.max()) / length,
                 before=before.mean().item(),

@@ -63,20 +63,27 @@ def test_a_pixel_outside(v2, picture):
         findings.attentive_map(Subject(v2, picture, side=24), [(5, 49)])
 
 
-def test_routing_by_color_brings_alike_pixels_together(v2, picture):
-    """A network whose route is the brightness of a pixel."""
+def test_routing_by_colors_brings_alike_pixels_together(v2, picture):
+    """Without knowledge the order is random; classes made of a feature are no longer."""
     for block in v2.modules():
         if hasattr(block, "route"):
             nn.init.zeros_(block.route[2].weight)
-    subject = Subject(v2, picture)
-    uninformed = findings.semantic_neighbors(subject).blocks[0]
-    assert uninformed.after == pytest.approx(1 / 3, abs=0.03)  # noise alone: a random order
-    scan = subject.scans[0]
-    gray = torch.from_numpy(subject.at(scan)).mean(dim=2).flatten()
-    pairs = pairs_alike(subject.at(scan))
-    places = gray.argsort().argsort()
-    informed = (places[pairs[:, 0]] - places[pairs[:, 1]]).abs().float().mean() / len(gray)
-    assert informed < uninformed.after / 2
+    uninformed = findings.semantic_neighbors(Subject(v2, picture)).blocks[0]
+    assert uninformed.after == pytest.approx(1 / 3, abs=0.03)
+    assert uninformed.confidence == pytest.approx(1 / 4)
+    levels = torch.tensor([-1.5, -0.5, 0.5, 1.5])
+    with torch.no_grad():
+        for block in v2.modules():
+            if hasattr(block, "route"):  # scores that are highest at the level nearest to a feature
+                block.route[0].weight.zero_()
+                block.route[0].weight[0, 0] = 1
+                block.route[0].bias.fill_(9)  # where GELU is linear
+                block.route[2].weight[:, 0] = 99 * levels
+                block.route[2].bias.copy_(-99 * (levels.square() / 2 + 9 * levels))
+    informed = findings.semantic_neighbors(Subject(v2, picture)).blocks[0]
+    assert informed.confidence > 0.9
+    assert informed.after < 0.27
+    assert informed.before == uninformed.before
 
 
 def test_sizes(v2, picture):
