@@ -116,11 +116,15 @@ class Decay(Finding):
             axes.set_xlabel("distance in the sequence", fontsize=8)
             axes.grid(alpha=0.3)
         left.legend(fontsize=6)
-        for shift, (order, color) in enumerate(((_RASTER, "#7f8c8d"), (_ROUTED, "#c0392b"))):
+        colors_of = {_RASTER: "#7f8c8d", _ROUTED: "#c0392b"}
+        orders = [order for order in colors_of if self._of(order)]
+        width = 0.8 / len(orders)
+        for shift, order in enumerate(orders):
             curves = self._of(order)
-            places = [curve.block + 0.4 * shift - 0.2 for curve in curves]
-            if curves:
-                right.bar(places, [c.alike for c in curves], 0.4, color=color, label=order)
+            places = [curve.block - 0.4 + width * (shift + 0.5) for curve in curves]
+            left_of = [curve.alike for curve in curves]
+            right.bar(places, left_of, width, color=colors_of[order], label=order)
+        right.set_xticks([number for _, number in spread(numbers, 2 * _BLOCKS)])
         right.set_title("product of decays, pixels that look alike", fontsize=9)
         right.set_xlabel("block", fontsize=8)
         right.legend(fontsize=7)
