@@ -114,11 +114,11 @@ def attention_matrix(subject: Subject, side: int = _SIDE) -> AttentionMatrix:
 
     Args:
         subject: a network with selective scans, and a picture.
-        side: side of the part of the picture; M is computed for side⁴ pairs of pixels.
+        side: side of the part of the picture, larger if the network takes no less; M is computed
+            for side⁴ pairs of pixels.
 
     Raises:
         NotApplicableError: the network has no selective scan.
-        FindingError: the network needs more pixels than this.
     """
     part = subject.middle(side)
     return AttentionMatrix([_block(scan) for scan in part.scans])

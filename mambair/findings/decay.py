@@ -66,7 +66,7 @@ class Decay(Finding):
     def summary(self) -> str:
         raster, routed = (self._of(order) for order in (_RASTER, _ROUTED))
         last = int(min(curve.distances[-1] for curve in raster))
-        fallen = float(np.mean([curve.jacobian[-1] for curve in raster]))
+        fallen = float(np.mean([curve.jacobian[curve.distances == last] for curve in raster]))
         text = (
             f"in raster order the influence at distance {last} is {fallen:.2g} of that of a "
             f"neighbor; between pixels that look alike, {_mean_alike(raster):.3f} is left of a "
@@ -124,7 +124,7 @@ class Decay(Finding):
             places = [curve.block - 0.4 + width * (shift + 0.5) for curve in curves]
             left_of = [curve.alike for curve in curves]
             right.bar(places, left_of, width, color=colors_of[order], label=order)
-        right.set_xticks([number for _, number in spread(numbers, 2 * _BLOCKS)])
+        right.set_xticks([number for _, number in spread(numbers, _BLOCKS)])
         right.set_title("product of decays, pixels that look alike", fontsize=9)
         right.set_xlabel("block", fontsize=8)
         right.legend(fontsize=7)
@@ -142,11 +142,10 @@ def decay(subject: Subject, side: int = _SIDE) -> Decay:
 
     Args:
         subject: a network with selective scans, and a picture.
-        side: side of the part of the picture.
+        side: side of the part of the picture; larger if the network takes no less.
 
     Raises:
         NotApplicableError: the network has no selective scan.
-        FindingError: the network needs more pixels than this, or the part has fewer than two.
     """
     part = subject.middle(side)
     curves = []

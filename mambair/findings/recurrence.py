@@ -113,7 +113,8 @@ class Recurrence:
         length, channels = self.u.shape
         # (E, i, j); the mask comes before the exponential, which would overflow above the diagonal
         between = self.steps.T[:, :, None] - self.steps.T[:, None, :]
-        between = between.masked_fill(torch.ones(length, length).triu(1).bool(), torch.inf)
+        later = torch.ones(length, length, dtype=torch.bool, device=self.u.device).triu(1)
+        between = between.masked_fill(later, torch.inf)
         results = [self.u.new_zeros(channels, length, length) for _ in queries]
         for n in range(self.A.shape[1]):
             answers = torch.exp(between * self.A[:, n, None, None]) * self.B[:, n]

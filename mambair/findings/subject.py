@@ -36,6 +36,7 @@ class Subject:
         rgb: the same as float32 ``(H, W, 3)``, to draw on.
         left: where the part begins in the picture, in pixels.
         top: where the part begins in the picture, in pixels.
+        least: the least side that the network takes unpadded.
 
     Raises:
         PictureError: it is not a picture.
@@ -48,11 +49,11 @@ class Subject:
         contract = contract_of(net)
         multiple = math.lcm(contract.size_multiple, getattr(net, "padded_to", 1))
         height, width = (_cut(length, side, multiple) for length in picture.shape[:2])
-        if min(height, width) < max(contract.minimum_size, 1):
+        self.least = max(multiple, contract.minimum_size)
+        if min(height, width) < self.least:
             raise FindingError(
                 f"the picture is {picture.shape[1]}×{picture.shape[0]} pixels (side: {side}); "
-                f"{type(net).__name__} needs {max(multiple, contract.minimum_size)}×"
-                f"{max(multiple, contract.minimum_size)} here, without padding"
+                f"{type(net).__name__} needs {self.least}×{self.least} here, without padding"
             )
         self.top, self.left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
         cut = _rgb(picture)[self.top : self.top + height, self.left : self.left + width]
@@ -80,8 +81,8 @@ class Subject:
         return record_scans(self.net, self.x)
 
     def middle(self, side: int) -> Subject:
-        """The same network with the middle of the picture alone."""
-        return Subject(self.net, self.rgb, side)
+        """The same network with the middle of the picture alone; no smaller than it takes."""
+        return Subject(self.net, self.rgb, max(side, self.least))
 
     def at(self, scan: RecordedScan) -> NDArray[np.float32]:
         """The picture at the size of a scan's token map, ``(h, w, 3)``."""
