@@ -17,7 +17,7 @@ from mambair.errors import UserError
 # time inside their functions, so that help and completion need none of it.
 COMMANDS = (
     "train", "test", "restore", "models", "report", "prepare", "validate", "schema", "complexity",
-    "export", "interpolate", "doctor",
+    "explain", "export", "interpolate", "doctor",
 )  # fmt: skip
 
 _format_with_place = warnings.formatwarning

@@ -77,7 +77,7 @@ class AttentiveSSM(nn.Module):
             ``(B, H, W, C)``.
         """
         inputs = norm(x)
-        prompt, routes = self._choose_prompts(inputs.flatten(1, 2), embedding, routing)
+        prompt, routes = self.choose_prompts(inputs.flatten(1, 2), embedding, routing)
         y = dense(inputs, self.in_proj[0])  # (B, H, W, E)
         y = y * torch.sigmoid(convolve_tokens(self.CPE, y))
         y = y.flatten(0, 2).index_select(0, routes.order).view(*prompt.shape[:2], 1, -1)
@@ -87,10 +87,10 @@ class AttentiveSSM(nn.Module):
         y = dense(y.flatten(0, 2), self.out_proj, norm=self.out_norm)
         return y.index_select(0, routes.inverse).view_as(x) + x
 
-    def _choose_prompts(
+    def choose_prompts(
         self, x: Tensor, embedding: Tensor, routing: Routing
     ) -> tuple[Tensor, Routes]:
-        """Prompts ``(B, L, N)`` and routes of tokens ``(B, L, C)``."""
+        """Chooses the prompts ``(B, L, N)`` and the routes of tokens ``(B, L, C)``."""
         dictionary = self.embeddingB.weight @ embedding  # (T, N)
         scores = dense(dense(x, self.route[0], gelu=True), self.route[2])  # (B, L, T)
         learning = self.training and torch.is_grad_enabled()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mambair.ops import selective_scan_tokens
-from mambair.ops.selective_scan import backend_names
+from mambair.ops.selective_scan import ScanInputs, backend_names
 
 
 class SelectiveSSM(nn.Module):
@@ -60,9 +60,18 @@ class SelectiveSSM(nn.Module):
         Returns:
             ``(B, L, K, E)``.
         """
+        y = selective_scan_tokens(*self.scan_inputs(x, prompt), backend=self.backend)
+        return y.view_as(x)
+
+    def scan_inputs(self, x: Tensor, prompt: Tensor | None = None) -> ScanInputs:
+        """The arguments of the scan; those of :meth:`scan`.
+
+        Returns:
+            ``u`` and ``delta`` ``(B, L, K·E)``, ``B`` and ``C`` ``(B, L, K, N)``, and parameters.
+        """
         projected = _project(x, self.x_proj_weight)  # (B, L, K, R + 2N)
         delta, B, C = torch.split(projected, [self.dt_rank, self.d_state, self.d_state], dim=-1)
-        y = selective_scan_tokens(
+        return ScanInputs(
             x.flatten(2),
             _project(delta, self.dt_projs_weight).flatten(2),
             -torch.exp(self.A_logs.float()),
@@ -70,9 +79,7 @@ class SelectiveSSM(nn.Module):
             C if prompt is None else C + prompt.to(C.dtype),
             self.Ds.float(),
             self.dt_projs_bias.flatten().float(),
-            backend=self.backend,
         )
-        return y.view_as(x)
 
 
 def _project(x: Tensor, weight: Tensor) -> Tensor:

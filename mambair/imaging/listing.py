@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import glob
 import importlib.resources
 import os
 import stat
@@ -210,6 +211,25 @@ def nothing_found(
         there = f"{len(found.pictures)} are excluded"
     formats = ", ".join(extensions)
     return PictureError(f"{root}: no picture in this folder ({there}); pictures are {formats}")
+
+
+def pictures_of(argument: str) -> list[Path]:
+    """The pictures that an argument of a command means.
+
+    Args:
+        argument: a file, a folder (its pictures), or a glob (the pictures among its matches).
+
+    Raises:
+        PictureError: there is nothing of that name, or no picture in the folder.
+    """
+    if not argument.startswith(PACKAGE_SCHEME) and not Path(argument).expanduser().exists():
+        matches = sorted(glob.glob(os.path.expanduser(argument), recursive=True))
+        paths = [Path(match) for match in matches if match.lower().endswith(EXTENSIONS)]
+        if not paths:
+            raise PictureError(f"{argument}: no such file, folder or pattern")
+        return paths
+    path = resolve_root(argument)
+    return list_pictures(path) if path.is_dir() else [path]
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:

@@ -1,0 +1,196 @@
+"""``basicsr explain``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from basicsr_mambair.cli.import_option import import_modules, modules_option
+from mambair.errors import UserError
+from mambair.imaging.listing import pictures_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from mambair.findings import Finding, Subject
+    from mambair.imaging.pixels import Pixels
+
+# The names of mambair.findings, which would import torch.
+FINDINGS = (
+    "attentive_map", "semantic_neighbors", "direction_redundancy", "decay", "attention_matrix",
+    "receptive_field",
+)  # fmt: skip
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option(
+    "-w", "--weights", "names", required=True, multiple=True, metavar="FILE|NAME",
+    help="Weights, as for restore; may be repeated to draw receptive fields side by side.",
+)  # fmt: skip
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("findings"),
+    show_default=True,
+    help="Folder for drawings and tables; it is created.",
+)
+@click.option(
+    "--finding",
+    "wanted",
+    type=click.Choice(FINDINGS),
+    multiple=True,
+    help="Only this finding; may be repeated.  [default: all that a network has]",
+)
+@click.option(
+    "--pixel",
+    "pixels",
+    metavar="X,Y",
+    multiple=True,
+    help="Pixel whose attentive map is drawn; may be repeated.  [default: three corners]",
+)
+@click.option(
+    "--side",
+    type=click.IntRange(0),
+    default=256,
+    show_default=True,
+    help="Look at the middle of the picture, of this side; 0 means the whole picture.",
+)
+@click.option(
+    "--field-side",
+    type=click.IntRange(8),
+    default=96,
+    show_default=True,
+    help="Side of the middle over which receptive fields are computed.",
+)
+@click.option(
+    "--routing",
+    type=click.Choice(["sampled", "argmax"]),
+    help="How MambaIRv2 chooses classes.  [default: as its weights say, usually sampled]",
+)
+@modules_option
+def explain(
+    inputs: tuple[str, ...],
+    names: tuple[str, ...],
+    output: Path,
+    wanted: tuple[str, ...],
+    pixels: tuple[str, ...],
+    side: int,
+    field_side: int,
+    routing: str | None,
+    modules: tuple[str, ...],
+) -> None:
+    """Draw and measure what the papers found, for any weights.
+
+    INPUT is a picture as the network gets it (for super-resolution, the small one). Each finding
+    becomes a drawing, a table (CSV) and a sentence with its main figure:
+
+    \b
+    attentive_map         which pixels answer the query of one (MambaIRv2)
+    semantic_neighbors    classes, and the sequence before and after reordering (MambaIRv2)
+    direction_redundancy  how alike the features of the four scans are (MambaIR)
+    decay                 influence against distance in the sequence
+    attention_matrix      the matrix M with y = M u, and what prompts add to it
+    receptive_field       of any network, over all INPUTs together
+
+    \b
+    basicsr explain photo.png -w tiny_x2 -o findings
+    basicsr explain photos/ -w tiny_x2 -w swinir.pth -o findings --finding receptive_field
+    """
+    import_modules(modules)
+    from mambair.findings import OF_ONE_PICTURE, attentive_map, receptive_field
+    from mambair.imaging.pixels import swap_order
+    from mambair.imaging.reading import read_image
+
+    wanted = wanted or FINDINGS
+    measures = {name: OF_ONE_PICTURE[name] for name in OF_ONE_PICTURE if name in wanted}
+    if pixels and "attentive_map" in measures:
+        queries = [_parse_pixel(text) for text in pixels]
+        measures["attentive_map"] = partial(attentive_map, pixels=queries)
+    paths = _unlike_names(inputs)
+    networks = _load(names, routing)
+    pictures = {path: swap_order(read_image(path)) for path in paths}
+    for label, net in networks.items():
+        for path, picture in pictures.items() if measures else ():
+            prefix = f"{label}_{path.stem}_"
+            try:
+                _explain_one(net, picture, side or None, measures, output, prefix)
+            except UserError as error:
+                raise click.ClickException(f"{path}, {label}: {error}") from error
+    if "receptive_field" in wanted:
+        click.echo(", ".join(networks))
+        _report(receptive_field(networks, [*pictures.values()], field_side), output, "")
+
+
+def _unlike_names(inputs: tuple[str, ...]) -> list[Path]:
+    """The pictures; files are named after them, so their names must differ."""
+    paths = list(dict.fromkeys(path for item in inputs for path in pictures_of(item)))
+    stems = [path.stem for path in paths]
+    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if twice:
+        raise click.UsageError(f"INPUT: two pictures are named {twice[0]}; explain them apart")
+    return paths
+
+
+def _load(names: tuple[str, ...], routing: str | None) -> dict[str, nn.Module]:
+    """The networks by the names of their weights."""
+    from mambair.inference.loading import load_network
+    from mambair.inference.weights import find_weights
+
+    networks: dict[str, nn.Module] = {}
+    for name in names:
+        label = Path(name).stem if Path(name).suffix else Path(name).name
+        if label in networks:
+            raise click.UsageError(f"-w: two of the weights are named {label}; rename one file")
+        net, _ = load_network(find_weights(name))
+        if routing is not None:
+            set_routing = getattr(net, "set_routing", None)
+            if set_routing is None:
+                click.echo(f"--routing is left out: {label}, a {type(net).__name__}, has none")
+            else:
+                set_routing(routing)
+        networks[label] = net
+    return networks
+
+
+def _explain_one(
+    net: nn.Module,
+    picture: Pixels,
+    side: int | None,
+    measures: Mapping[str, Callable[[Subject], Finding]],
+    output: Path,
+    prefix: str,
+) -> None:
+    """Some findings of one network and one picture."""
+    from mambair.findings import NotApplicableError, Subject
+
+    subject = Subject(net, picture, side)
+    height, width = subject.size
+    click.echo(
+        f"{prefix.rstrip('_')}: {width}×{height} of {picture.shape[1]}×{picture.shape[0]} pixels, "
+        f"from column {subject.left}, row {subject.top}"
+    )
+    for name, measure in measures.items():
+        try:
+            finding = measure(subject)
+        except NotApplicableError as error:
+            click.echo(f"  {name}: not shown: {error}")
+        else:
+            _report(finding, output, prefix)
+
+
+def _report(finding: Finding, output: Path, prefix: str) -> None:
+    drawing, table = finding.save(output, prefix)
+    click.echo(f"  {finding.name}: {finding.summary()}\n    {drawing}, {table.name}")
+
+
+def _parse_pixel(text: str) -> tuple[int, int]:
+    x, _, y = text.partition(",")
+    if not (x.isdecimal() and y.isdecimal()):
+        raise click.BadParameter(f"must be X,Y in pixels, got {text!r}", param_hint="--pixel")
+    return int(x), int(y)

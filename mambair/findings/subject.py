@@ -1,0 +1,104 @@
+"""What a finding is about: a network, and a picture that it takes whole."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mambair.archs.contract import contract_of
+from mambair.findings.finding import FindingError
+from mambair.findings.recording import RecordedScan, record_scans
+from mambair.imaging.pixels import Pixels
+from mambair.inference.kinds import check_array
+
+DEFAULT_SIDE = 256  # a map of so many tokens squared is computed in seconds
+
+
+class Subject:
+    """A network and the middle of a picture, cut so that the network does not pad it.
+
+    Args:
+        net: a restoration network; it is set to ``eval()``.
+        picture: RGB or gray, ``(H, W)`` or ``(H, W, C)``, uint8, uint16 or float in [0, 1]; the
+            input of the network. An alpha channel is left out.
+        side: larger pictures are cut to their middle of this side; ``None``: none is cut more than
+            the network needs.
+
+    Attributes:
+        net: the network.
+        x: the input of the network, ``(1, in_chans, H, W)`` in [0, 1].
+        rgb: the same as float32 ``(H, W, 3)``, to draw on.
+        left: where the part begins in the picture, in pixels.
+        top: where the part begins in the picture, in pixels.
+        least: the least side that the network takes unpadded.
+
+    Raises:
+        PictureError: it is not a picture.
+        FindingError: the picture is smaller than the least that the network takes unpadded.
+        ContractError: the network does not restore single pictures.
+    """
+
+    def __init__(self, net: nn.Module, picture: Pixels, side: int | None = DEFAULT_SIDE) -> None:
+        check_array(picture)
+        contract = contract_of(net)
+        multiple = math.lcm(contract.size_multiple, getattr(net, "padded_to", 1))
+        height, width = (_cut(length, side, multiple) for length in picture.shape[:2])
+        self.least = max(multiple, contract.minimum_size)
+        if min(height, width) < self.least:
+            raise FindingError(
+                f"the picture is {picture.shape[1]}×{picture.shape[0]} pixels (side: {side}); "
+                f"{type(net).__name__} needs {self.least}×{self.least} here, without padding"
+            )
+        self.top, self.left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
+        cut = _rgb(picture)[self.top : self.top + height, self.left : self.left + width]
+        self.net = net.eval()
+        self.rgb: NDArray[np.float32] = np.ascontiguousarray(cut)
+        planes: Pixels = self.rgb
+        if contract.in_chans == 1:
+            planes = np.asarray(cv2.cvtColor(self.rgb, cv2.COLOR_RGB2GRAY))
+        first = next(net.parameters())
+        x = torch.from_numpy(np.ascontiguousarray(np.atleast_3d(planes).transpose(2, 0, 1)))
+        self.x: Tensor = x[None].to(first.device, first.dtype)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the input."""
+        return self.rgb.shape[0], self.rgb.shape[1]
+
+    @cached_property
+    def scans(self) -> list[RecordedScan]:
+        """The scans of all blocks, in the order in which they run.
+
+        Raises:
+            NotApplicableError: the network has none.
+        """
+        return record_scans(self.net, self.x)
+
+    def middle(self, side: int) -> Subject:
+        """The same network with the middle of the picture alone; no smaller than it takes."""
+        return Subject(self.net, self.rgb, max(side, self.least))
+
+    def at(self, scan: RecordedScan) -> NDArray[np.float32]:
+        """The picture at the size of a scan's token map, ``(h, w, 3)``."""
+        if self.size == (scan.height, scan.width):
+            return self.rgb
+        size = (scan.width, scan.height)
+        return np.asarray(cv2.resize(self.rgb, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _cut(length: int, side: int | None, multiple: int) -> int:
+    return (length if side is None else min(length, side)) // multiple * multiple
+
+
+def _rgb(picture: Pixels) -> NDArray[np.float32]:
+    """Float RGB ``(H, W, 3)`` in [0, 1], without alpha."""
+    top = np.iinfo(picture.dtype).max if np.issubdtype(picture.dtype, np.integer) else 1
+    planes: NDArray[np.float32] = np.atleast_3d(picture).astype(np.float32) / np.float32(top)
+    planes = planes[..., :-1] if planes.shape[2] in (2, 4) else planes
+    return np.repeat(planes, 3, axis=2) if planes.shape[2] == 1 else planes

@@ -1,0 +1,113 @@
+"""``basicsr explain``, from weights and pictures to drawings and tables."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import cv2
+import pytest
+from click.testing import CliRunner, Result
+
+from basicsr_mambair.cli.explain import FINDINGS
+from basicsr_mambair.cli.main import main
+from mambair import findings
+from mambair.archs.registry import build_network
+from mambair.checkpoint import SECTION_KEY, save_checkpoint
+from tests.conftest import photograph, tiny_network
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two pictures, and weights of MambaIRv2, MambaIR and SwinIR."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for name in ("coffee", "chelsea"):
+        cv2.imwrite(str(tmp_path / "photos" / f"{name}.png"), photograph(name, 33, 40))
+    common = {"upscale": 2, "depths": [1], "upsampler": "pixelshuffledirect", "embed_dim": 16}
+    sections = {
+        "two": tiny_network(depths=[1], num_heads=[2]),
+        "one": {"type": "MambaIR", "d_state": 2, "mlp_ratio": 1.5, **common},
+        "swin": {"type": "SwinIR", "img_size": 16, "window_size": 4, "num_heads": [2], **common},
+    }
+    for name, section in sections.items():
+        state = build_network(section).state_dict()
+        save_checkpoint({"params": state, SECTION_KEY: section}, tmp_path / f"{name}.pth")
+    return tmp_path
+
+
+def explain(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["explain", *map(str, arguments)])
+
+
+def test_names_are_those_of_the_package():
+    assert set(FINDINGS) == {*findings.OF_ONE_PICTURE, "receptive_field"}
+
+
+def test_a_whole_family(folder):
+    result = explain(
+        "photos", "-w", "two.pth", "-w", "one.pth", "-w", "swin.pth", "--side", 16,
+        "--field-side", 16, "-o", "out", "--pixel", "20,16",
+        "--finding", "semantic_neighbors", "--finding", "direction_redundancy",
+        "--finding", "receptive_field", "--finding", "attentive_map",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    names = {path.name for path in Path("out").iterdir()}
+    expected = {"receptive_field"}
+    for photo in ("coffee", "chelsea"):
+        expected |= {
+            f"two_{photo}_semantic_neighbors",
+            f"two_{photo}_attentive_map",
+            f"one_{photo}_direction_redundancy",
+        }
+    assert names == {name + suffix for name in expected for suffix in (".png", ".csv")}
+    assert "semantic_neighbors: not shown: MambaIR does not route its tokens" in result.output
+    assert "not shown: SwinIR has no block with a selective scan" in result.output
+    assert "two_coffee: 16×16 of 40×33 pixels, from column 12, row 8" in result.output
+    with Path("out/receptive_field.csv").open() as file:
+        assert {line["network"] for line in csv.DictReader(file)} == {"two", "one", "swin"}
+    with Path("out/two_coffee_attentive_map.csv").open() as file:
+        assert [(line["x"], line["y"]) for line in csv.DictReader(file)] == [("20", "16")]
+
+
+def test_routing(folder):
+    arguments = ("photos/coffee.png", "--finding", "semantic_neighbors", "-w", "two.pth")
+    sampled = explain(*arguments, "-o", "sampled")
+    without_noise = explain(*arguments, "-o", "argmax", "--routing", "argmax")
+    assert sampled.exit_code == without_noise.exit_code == 0
+    table = "two_coffee_semantic_neighbors.csv"
+    assert Path("sampled", table).read_text() != Path("argmax", table).read_text()
+    refused = explain(*arguments[:-1], "one.pth", "--routing", "argmax")
+    assert "--routing is left out: one, a MambaIR, has none" in refused.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["photos", "-w", "two.pth", "--pixel", "3"], "--pixel: must be X,Y in pixels, got '3'"),
+        (["nothing.png", "-w", "two.pth"], "nothing.png: no such file, folder or pattern"),
+        (["photos", "-w", "none"], "none: is neither a weights file nor the name of a model"),
+        (["photos", "-w", "two.pth", "-w", "./two.pth"], "two of the weights are named two"),
+        (["photos/coffee.png", "photos/coffee.bmp", "-w", "two.pth"], "two pictures are named"),
+        (
+            ["photos/coffee.png", "-w", "two.pth", "--pixel", "900,1"],
+            "coffee.png, two: pixel 900,1 is outside",
+        ),
+        (
+            ["photos/coffee.png", "-w", "two.pth", "--side", "2"],
+            "coffee.png, two: the picture is 40×33 pixels",
+        ),
+        (
+            ["photos/coffee.png", "-w", "two.pth", "--finding", "receptive_field"],
+            "picture 1 is 40×33; two needs 96×96 pixels",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said(folder, arguments, message):
+    cv2.imwrite("photos/coffee.bmp", photograph("coffee", 33, 40))
+    if "photos" in arguments:
+        Path("photos/coffee.bmp").unlink()
+    result = explain(*arguments)
+    assert result.exit_code != 0
+    assert message in result.output
+    assert not Path("findings").exists()
