@@ -50,6 +50,8 @@ PARAMETERS = {
     "tiny_photo_x2": 257_988,
     "tiny_photo_x4": 273_576,
     "quickstart": 89_508,
+    "real_miniature_1": 89_508,
+    "real_miniature_2": 89_508,
 }
 # MambaIR with mlp_ratio 1.2: the specification gives no count, so E, R and the heads are checked.
 WITHOUT_COUNT = ("mambair_jpeg", "mambair_denoising_color")
@@ -153,6 +155,10 @@ def test_data(path: Path, data_tree: Path, monkeypatch: pytest.MonkeyPatch) -> N
     for key, section in options["datasets"].items():
         section |= {"phase": key.split("_")[0], "scale": options["scale"]}
         sample = build_dataset(section)[0]
+        if "lq" not in sample:  # the model makes it
+            assert sample["gt"].shape == (3, section["crop_size"], section["crop_size"])
+            assert section["crop_size"] >= options["gt_size"]
+            continue
         assert sample["lq"].shape[0] == options["network_g"]["in_chans"], key
         expected = [side * options["scale"] for side in sample["lq"].shape[1:]]
         assert list(sample["gt"].shape[1:]) == expected, key
