@@ -59,6 +59,7 @@ class _Options(DatasetOptions):
     use_hflip: bool = option(True, doc="Flip left–right at random.", filled=True)
     use_rot: bool = option(True, doc="Flip up–down and transpose at random.", filled=True)
     cache_in_memory: bool = option(False, doc="Keep decoded pictures.")
+    final_sinc_prob: float = option(0.8, doc="Probability of a sinc at the end.", ge=0, le=1)
 
 
 RealESRGANDatasetOptions = with_blur_options(_Options)
