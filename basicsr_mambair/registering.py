@@ -21,11 +21,16 @@ def import_all() -> None:
             importlib.import_module(f"{package.__name__}.{module.name}")
 
 
-def registers_in(registry: Any) -> Callable[[T], T]:
+# Ends the names of classes whose plain names other packages register: pip's realesrgan, HAT's.
+SUFFIX = "mambair"
+
+
+def registers_in(registry: Any, suffix: str | None = None) -> Callable[[T], T]:
     """Decorator that adds a class or function under its name.
 
     Args:
         registry: one of ``basicsr.utils.registry``.
+        suffix: registered as ``NAME_suffix``, as BasicSR does with its Real-ESRGAN classes.
 
     Raises:
         ImportError: another package has registered the name, such as the published MambaIR code,
@@ -33,15 +38,16 @@ def registers_in(registry: Any) -> Callable[[T], T]:
     """
 
     def register(own: Any) -> Any:
-        other = dict(iter(registry)).get(own.__name__)
+        name = f"{own.__name__}_{suffix}" if suffix else own.__name__
+        other = dict(iter(registry)).get(name)
         if other is not None and other is not own:
             raise ImportError(
-                f"BasicSR's registry of {registry._name}s already has a {own.__name__!r}, from "
+                f"BasicSR's registry of {registry._name}s already has a {name!r}, from "
                 f"{other.__module__}. basicsr-mambair works with the BasicSR of PyPI; "
                 "uninstall the fork: pip uninstall basicsr && pip install basicsr==1.4.2"
             )
         if other is None:
-            registry.register(own)
+            registry.register(own, suffix)
         return own
 
     return register

@@ -32,6 +32,19 @@ GOLDEN = Path(__file__).resolve().parent / "data" / "golden"
 torch.set_num_threads(min(2, os.cpu_count() or 1))
 
 
+@pytest.fixture(autouse=True)
+def _plain_names_are_free() -> None:
+    """Takes pip's ``realesrgan`` out of the registries, where a test has imported it."""
+    if "realesrgan" not in sys.modules:
+        return
+    from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, MODEL_REGISTRY
+
+    for registry in (ARCH_REGISTRY, DATASET_REGISTRY, MODEL_REGISTRY):
+        for name, target in list(registry):
+            if target.__module__.startswith("realesrgan."):
+                del registry._obj_map[name]
+
+
 @dataclass
 class Golden:
     """One parity file: computed with the authors' definition (see tests/data/README.md)."""

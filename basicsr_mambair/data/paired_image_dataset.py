@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from basicsr.utils.registry import DATASET_REGISTRY
@@ -42,7 +42,9 @@ _CHECKED_PAIRS = 2000
 
 
 @dataclass(frozen=True)
-class _Pair:
+class Pair:
+    """Two files, or keys of an LMDB."""
+
     root: int  # which of the data roots
     gt: str  # path, or key in an LMDB
     lq: str | None  # None: made from GT
@@ -95,7 +97,7 @@ class MambaIRPairedDataset(Dataset[dict[str, Tensor | str]]):
             picture has no partner, or sizes do not match by ``scale`` (the message names it).
     """
 
-    OPTIONS = PairedOptions
+    OPTIONS: ClassVar[type] = PairedOptions
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
         super().__init__()
@@ -117,7 +119,7 @@ class MambaIRPairedDataset(Dataset[dict[str, Tensor | str]]):
         check_pair_options(opt)
         check_crop(opt)
 
-    def _find_pairs(self, index: int) -> list[_Pair]:
+    def _find_pairs(self, index: int) -> list[Pair]:
         gt_root, lq_root = self._roots[index]
         if self.io["type"] == "lmdb":
             return self._pairs_of_lmdb(index, gt_root, lq_root)
@@ -132,17 +134,17 @@ class MambaIRPairedDataset(Dataset[dict[str, Tensor | str]]):
                 if path.name not in list_names(path.parent, listings).values():
                     raise PictureError(f"{path}: there is no such file ({meta_info} names it)")
         if lq_root is None:
-            return [_Pair(index, str(path), None) for path in gt_paths]
+            return [Pair(index, str(path), None) for path in gt_paths]
         template = self.opt.get("filename_tmpl", "{}")
         return [
-            _Pair(index, str(path), str(find_partner(path, gt_root, lq_root, template, listings)))
+            Pair(index, str(path), str(find_partner(path, gt_root, lq_root, template, listings)))
             for path in gt_paths
         ]
 
-    def _pairs_of_lmdb(self, index: int, gt_root: str, lq_root: str | None) -> list[_Pair]:
+    def _pairs_of_lmdb(self, index: int, gt_root: str, lq_root: str | None) -> list[Pair]:
         gt_keys = keys_of_lmdb(gt_root)
         if lq_root is None:
-            return [_Pair(index, key, None) for key in gt_keys]
+            return [Pair(index, key, None) for key in gt_keys]
         lq_keys = set(keys_of_lmdb(lq_root))
         template = self.opt.get("filename_tmpl", "{}")
         pairs = []
@@ -150,7 +152,7 @@ class MambaIRPairedDataset(Dataset[dict[str, Tensor | str]]):
             partner = key if key in lq_keys else template.format(key)
             if partner not in lq_keys:
                 raise PictureError(f"{gt_root}: key {key!r} has no partner in {lq_root}")
-            pairs.append(_Pair(index, key, partner))
+            pairs.append(Pair(index, key, partner))
         return pairs
 
     def _check_sizes(self) -> None:
@@ -159,7 +161,7 @@ class MambaIRPairedDataset(Dataset[dict[str, Tensor | str]]):
             if pair.lq is not None:
                 self._check_size(pair, picture_size(pair.gt), picture_size(pair.lq))
 
-    def _check_size(self, pair: _Pair, gt: tuple[int, ...], lq: tuple[int, ...]) -> None:
+    def _check_size(self, pair: Pair, gt: tuple[int, ...], lq: tuple[int, ...]) -> None:
         """Requires GT to be ``scale`` times LQ, or at most ``scale − 1`` pixels more in testing."""
         check_pair_size(pair.gt, gt, str(pair.lq), lq, self.scale, self.opt["phase"] == "train")
 

@@ -10,7 +10,7 @@ from basicsr_mambair.models.augmentation import CutBlurOptions, MixupOptions
 from basicsr_mambair.options.fields import option
 from basicsr_mambair.options.optimizers import is_schedule_free, optimizer_class
 from basicsr_mambair.options.sections import TopOptions, TrainOptions, ValOptions
-from basicsr_mambair.options.stock import ModelOptions
+from basicsr_mambair.options.stock import GanTrain, ModelOptions
 from mambair.inference.tiles import TileError, parse_tile
 
 Wrong = Iterator[tuple[str, str]]  # a key, and what is wrong with it
@@ -99,6 +99,16 @@ def _check_average(train: Mapping[str, Any]) -> Wrong:
 
 
 @dataclass
+class RestorationGANTrain(RestorationTrain, GanTrain):
+    """`train` of `RestorationGANModel`."""
+
+    gan_opt: dict[str, Any] = option(doc="Adversarial loss: `type`, arguments.")
+    ldl_opt: dict[str, Any] | None = option(
+        None, doc="Locally discriminative loss; needs `ema_decay`."
+    )
+
+
+@dataclass
 class RestorationVal(ValOptions):
     """`val` of `MambaIRv2Model`."""
 
@@ -129,6 +139,15 @@ RESTORATION = ModelOptions(
     train=RestorationTrain,
     val=RestorationVal,
     needs_loss=True,
+    every_loss=True,
+    schedule_free=True,
+)
+
+RESTORATION_GAN = ModelOptions(
+    top=TopOptions,
+    train=RestorationGANTrain,
+    val=RestorationVal,
+    networks=("network_g", "network_d"),
     every_loss=True,
     schedule_free=True,
 )

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, ClassVar
 
 import basicsr  # noqa: F401  (activates the plugin before anything here is used)
 import torch
@@ -23,6 +23,7 @@ from basicsr_mambair.models.augmentation import BatchAugmentation
 from basicsr_mambair.models.averaging import ScheduleFree, ema_decay_at
 from basicsr_mambair.models.options import RESTORATION, RestorationVal
 from basicsr_mambair.models.training_losses import TrainingLosses, check_loss_sections
+from basicsr_mambair.options.stock import ModelOptions
 from basicsr_mambair.registering import registers_in
 from mambair.archs.contract import ContractError, contract_of
 from mambair.archs.padding import run_padded
@@ -66,7 +67,9 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
         opt: the options of a run.
     """
 
-    OPTIONS = RESTORATION
+    OPTIONS: ClassVar[ModelOptions] = RESTORATION
+    OWN_LOSSES: ClassVar[tuple[str, ...]] = ()  # sections of losses that a subclass computes
+    log_dict: OrderedDict[str, float]
 
     def __init__(self, opt: dict[str, Any]) -> None:
         val = opt.get("val") or {}
@@ -76,13 +79,13 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
         self._baselines: dict[str, dict[str, float]] = {}
         super().__init__(opt)
 
-    @staticmethod
-    def check_options(opt: Mapping[str, Any]) -> None:
+    @classmethod
+    def check_options(cls, opt: Mapping[str, Any]) -> None:
         """Raises ``ValueError``, beginning with the key, if training cannot work."""
         if not opt.get("is_train"):
             return
         try:
-            check_loss_sections(opt["train"])
+            check_loss_sections(opt["train"], cls.OWN_LOSSES)
         except ValueError as error:
             raise ValueError(f"train.{error}") from error
         network = ARCH_REGISTRY.get(opt["network_g"]["type"])
@@ -102,7 +105,7 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
         self._begin(network)
         self.net_g.train()
         self._set_up_ema()
-        self.losses = TrainingLosses(train).to(self.device)
+        self._set_up_losses()
         seed = self.opt.get("manual_seed") or 0
         self.augmentation = BatchAugmentation(train, seed, self.opt["rank"])
         self.setup_optimizers()
@@ -137,6 +140,10 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
             self.model_ema(0)
         self.net_g_ema.eval()
 
+    def _set_up_losses(self) -> None:
+        """Builds the losses of the sections of ``train``."""
+        self.losses = TrainingLosses(self.opt["train"], self.OWN_LOSSES).to(self.device)
+
     @torch.no_grad()
     def model_ema(self, decay: float = 0.999) -> None:
         """Moves the average by 1 − ``decay`` towards the weights; statistics of norms follow."""
@@ -169,19 +176,35 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
             for name, value in part_losses.items():
                 losses[name] = losses.get(name, 0) + value.detach() * share
 
-        self.log_dict = self.reduce_loss_dict(losses)
-        for name, value in self.log_dict.items():
-            self._check_finite(f"loss {name}", value, current_iter)
-        if self.grad_clip_norm:
-            self.scaler.unscale_(self.optimizer_g)
-            parameters = (p for group in self.optimizer_g.param_groups for p in group["params"])
-            norm = torch.nn.utils.clip_grad_norm_(parameters, self.grad_clip_norm)
-            self.log_dict["grad_norm"] = norm.item()
-            if not self.scaler.is_enabled():
-                self._check_finite("the norm of the gradients", norm.item(), current_iter)
-        self.scaler.step(self.optimizer_g)
+        self.log_dict = OrderedDict()
+        self._log(losses, current_iter)
+        self._step(self.optimizer_g, "grad_norm", current_iter)
         self.scaler.update()
         self.update_average(current_iter)
+
+    def _log(self, losses: OrderedDict[str, Tensor], current_iter: int) -> None:
+        """Adds the losses of all processes to the log, unless they are not finite."""
+        reduced = self.reduce_loss_dict(losses)
+        self.log_dict.update(reduced)
+        for name, value in reduced.items():
+            self._check_finite(f"loss {name}", value, current_iter)
+
+    def _step(self, optimizer: Any, name: str, current_iter: int) -> None:
+        """Makes the step of an optimizer; clips the gradients first if the options say so.
+
+        Args:
+            optimizer: one of the model.
+            name: name of the gradients' norm in the log.
+            current_iter: number of the iteration.
+        """
+        if self.grad_clip_norm:
+            self.scaler.unscale_(optimizer)
+            parameters = (p for group in optimizer.param_groups for p in group["params"])
+            norm = torch.nn.utils.clip_grad_norm_(parameters, self.grad_clip_norm)
+            self.log_dict[name] = norm.item()
+            if not self.scaler.is_enabled():
+                self._check_finite("the norm of the gradients", norm.item(), current_iter)
+        self.scaler.step(optimizer)
 
     def update_average(self, current_iter: int) -> None:
         """Moves the average of the weights after a step, if there is one."""
@@ -225,10 +248,11 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
                 "are intact. A smaller learning rate or train.grad_clip_norm helps."
             )
 
-    def _gradient_sync(self, last: bool) -> Any:
-        """Lets processes exchange gradients only after the last part of a batch."""
-        if isinstance(self.net_g, DistributedDataParallel) and not last:
-            return self.net_g.no_sync()
+    def _gradient_sync(self, last: bool, net: Any = None) -> Any:
+        """Lets processes exchange gradients of a network only after the last part of a batch."""
+        net = self.net_g if net is None else net
+        if isinstance(net, DistributedDataParallel) and not last:
+            return net.no_sync()
         return nullcontext()
 
     def test(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import basicsr  # noqa: F401  (activates the plugin before anything here is used)
@@ -29,16 +29,23 @@ def loss_sections(train: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     }
 
 
-def check_loss_sections(train: Mapping[str, Any]) -> None:
-    """Raises ``ValueError``, beginning with the key, for losses that cannot be computed."""
+def check_loss_sections(train: Mapping[str, Any], elsewhere: Sequence[str] = ()) -> None:
+    """Raises ``ValueError``, beginning with the key, for losses that cannot be computed.
+
+    Args:
+        train: the section ``train`` of the options.
+        elsewhere: keys of losses that the model itself computes.
+    """
     sections = loss_sections(train)
+    for key in elsewhere:
+        sections.pop(key, None)
     for key, section in sections.items():
         if key in _ADVERSARIAL_SECTIONS or section.get("type") in _ADVERSARIAL_TYPES:
             raise ValueError(
-                f"{key}: needs a discriminator, which model_type SRGANModel, ESRGANModel or "
-                "RealESRGANModel trains too; RestorationModel trains only the restoring network"
+                f"{key}: needs a discriminator, which model_type RestorationGANModel trains too "
+                "(as gan_opt); RestorationModel trains only the restoring network"
             )
-    if not sections:
+    if not sections and "gan_opt" not in elsewhere:
         raise ValueError("pixel_opt: is missing; training needs at least one loss")
 
 
@@ -50,35 +57,42 @@ class TrainingLosses(nn.Module):
 
     Args:
         train: the section ``train`` of the options.
+        elsewhere: keys of losses that the model itself computes.
 
     Raises:
         ValueError: a loss needs a discriminator, or no loss is named; begins with the key.
     """
 
-    def __init__(self, train: Mapping[str, Any]) -> None:
+    def __init__(self, train: Mapping[str, Any], elsewhere: Sequence[str] = ()) -> None:
         super().__init__()
-        check_loss_sections(train)
+        check_loss_sections(train, elsewhere)
         self.losses = nn.ModuleDict(
             {
                 key.removesuffix(_SUFFIX): build_loss(dict(section))
                 for key, section in loss_sections(train).items()
+                if key not in elsewhere
             }
         )
         self._with_target = {name: _takes_target(loss) for name, loss in self.losses.items()}
 
-    def forward(self, output: Tensor, gt: Tensor) -> OrderedDict[str, Tensor]:
+    def forward(
+        self, output: Tensor, gt: Tensor, truths: Mapping[str, Tensor] | None = None
+    ) -> OrderedDict[str, Tensor]:
         """Computes the weighted losses of an output, in the order of the options.
 
         Args:
             output: ``(B, C, H, W)``, as the network returns it.
             gt: ``(B, C, H, W)`` in [0, 1].
+            truths: the truths of single losses that have another, by the names of their sections
+                (``pixel``).
 
         Returns:
             Scalars by their names in the log: ``l_pix``, ``l_percep``, ``l_style``, ``l_NAME``.
         """
         computed: OrderedDict[str, Tensor] = OrderedDict()
         for name, loss in self.losses.items():
-            result = loss(output, gt) if self._with_target[name] else loss(output)
+            truth = (truths or {}).get(name, gt)
+            result = loss(output, truth) if self._with_target[name] else loss(output)
             for logged, value in zip(_names(name), _values(result), strict=False):
                 if value is not None:
                     if value.ndim:

@@ -15,6 +15,7 @@ from typing import Any
 
 from basicsr_mambair.options.errors import Path, Problems
 from basicsr_mambair.options.values import ANY, Range, accept, is_checkable, problem_with
+from basicsr_mambair.registering import SUFFIX
 from mambair.signatures import (
     did_you_mean,
     named_parameters,
@@ -110,11 +111,29 @@ def _range_of(name: str, kind: Any, default: Any) -> Range:
     return Range(ge=0, le=_LARGEST[float])
 
 
-def lookup(registry: Any, name: Any) -> Any | None:
-    """Looks up a name in a registry, with or without BasicSR's suffix; ``None`` if missing."""
+def resolved(registry: Any, name: Any) -> str | None:
+    """The name under which a registry has what an option file means; ``None`` if it has nothing.
+
+    A plain name that some package registers is that package's. Real-ESRGAN's names are also those
+    of classes of this project and of BasicSR, registered with a suffix: this project's come first.
+    """
     entries = dict(iter(registry)) if not isinstance(registry, dict) else registry
-    found = entries.get(name) or entries.get(f"{name}_basicsr") if isinstance(name, str) else None
-    return found
+    if not isinstance(name, str):
+        return None
+    candidates = (name, f"{name}_{SUFFIX}", f"{name}_basicsr")
+    return next((each for each in candidates if each in entries), None)
+
+
+def plain_name(name: str) -> str:
+    """A name in a registry as option files write it, without the suffix of a package."""
+    return name.removesuffix(f"_{SUFFIX}").removesuffix("_basicsr")
+
+
+def lookup(registry: Any, name: Any) -> Any | None:
+    """Looks up a name in a registry, with or without a suffix; ``None`` if missing."""
+    entries = dict(iter(registry)) if not isinstance(registry, dict) else registry
+    found = resolved(entries, name)
+    return None if found is None else entries[found]
 
 
 def find(
@@ -123,7 +142,7 @@ def find(
     """The object of that name; notes a problem if there is none."""
     found = lookup(registry, name)
     if found is None:
-        names = sorted(key.removesuffix("_basicsr") for key in registry)
+        names = sorted({plain_name(key) for key in registry})
         problems.add(path, f"there is no {kind} {name!r}{_where_else(str(name), names, kind)}")
     return found
 

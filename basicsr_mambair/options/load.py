@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from basicsr_mambair.options.calls import lookup
+from basicsr_mambair.options.calls import lookup, resolved
 from basicsr_mambair.options.checks import Context, is_network, warn
 from basicsr_mambair.options.compose import (
     Composed,
@@ -28,6 +28,7 @@ from basicsr_mambair.options.sections import (
     TopOptions,
 )
 from basicsr_mambair.options.stock import STOCK_MODELS, options_of_model
+from basicsr_mambair.registering import SUFFIX
 from mambair.signatures import did_you_mean
 
 
@@ -179,6 +180,7 @@ def _complete(options: Options, is_train: bool) -> None:
     """Fills in what is read without asking whether it is there."""
     _fill(options, TopOptions)
     _fill(_made(options, "path"), PathOptions)
+    _resolve_model(options)
     model = _model_options(options)
     if is_train:
         _fill(_made(options, "logger"), LoggerOptions)
@@ -235,6 +237,7 @@ def _complete_dataset(options: Options, key: str, dataset: Options) -> None:
     from basicsr_mambair.options.registered import options_of_dataset
 
     dataset.setdefault("name", key)
+    _resolve_dataset(key, dataset)
     if dataset.get("type") == "PairedImageDataset" and _wants_own_pairs(options, dataset):
         dataset["type"] = "MambaIRPairedDataset"
     if dataset.get("io_backend") is None:
@@ -250,6 +253,32 @@ def _complete_dataset(options: Options, key: str, dataset: Options) -> None:
         for name in ("use_hflip", "use_rot"):
             if declared is None or name in fields_of(declared):
                 dataset.setdefault(name, True)
+
+
+def _resolve_model(options: Options) -> None:
+    from basicsr.utils.registry import MODEL_REGISTRY
+
+    _resolve(options, "model_type", MODEL_REGISTRY, "model_type")
+
+
+def _resolve_dataset(key: str, dataset: Options) -> None:
+    from basicsr.utils.registry import DATASET_REGISTRY
+
+    _resolve(dataset, "type", DATASET_REGISTRY, f"datasets.{key}.type")
+
+
+def _resolve(section: Options, key: str, registry: Any, place: str) -> None:
+    """Writes out which of the classes of Real-ESRGAN's names is meant, for BasicSR's registry."""
+    name = section.get(key)
+    found = resolved(registry, name)
+    if found is None or not isinstance(name, str):
+        return
+    own = f"{name}_{SUFFIX}"
+    if own == found:
+        section[key] = own
+    elif own in registry:
+        module = registry.get(found).__module__
+        warn(f"option {place}: {name} is that of {module}; {own} would be this project's")
 
 
 def _wants_own_pairs(options: Options, dataset: Options) -> bool:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from basicsr_mambair.options.calls import Parameter, parameters_of
+from basicsr_mambair.options.calls import Parameter, parameters_of, plain_name, resolved
 from basicsr_mambair.options.fields import Field, fields_of
 from basicsr_mambair.options.sections import (
     IO_BACKENDS,
@@ -134,11 +134,10 @@ def known_models() -> dict[str, ModelOptions]:
 
     from basicsr_mambair.options.stock import options_of_model
 
-    return {
-        name: options_of_model(cls)[0]
-        for name, cls in _registered(MODEL_REGISTRY).items()
-        if options_of_model(cls)[1]
-    } | STOCK_MODELS
+    registered = _registered(MODEL_REGISTRY)
+    models = {name: options_of_model(cls)[0] for name, cls in registered.items()
+              if options_of_model(cls)[1]}  # fmt: skip
+    return _with_stock(models, STOCK_MODELS, registered)
 
 
 def known_datasets() -> dict[str, type]:
@@ -146,21 +145,35 @@ def known_datasets() -> dict[str, type]:
     import basicsr.data  # noqa: F401  (fills the registry)
     from basicsr.utils.registry import DATASET_REGISTRY
 
+    registered = _registered(DATASET_REGISTRY)
     own = {
         name: cls.OPTIONS
-        for name, cls in _registered(DATASET_REGISTRY).items()
+        for name, cls in registered.items()
         if isinstance(getattr(cls, "OPTIONS", None), type)
     }
-    return {**STOCK_DATASETS, **own}
+    return _with_stock(own, STOCK_DATASETS, registered)
+
+
+def _with_stock(
+    own: Mapping[str, Any], stock: Mapping[str, Any], registered: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Adds BasicSR's; where this project has the plain name, under the suffix that asks for it."""
+    renamed = {
+        f"{name}_basicsr" if _is_own(registered.get(name)) else name: declared
+        for name, declared in stock.items()
+    }
+    return {**own, **renamed}
+
+
+def _is_own(target: Any) -> bool:
+    return target is not None and target.__module__.startswith("basicsr_mambair.")
 
 
 def _registered(registry: Any) -> dict[str, Any]:
     """The entries of a registry from BasicSR and this project, by their names in option files."""
-    return {
-        name.removesuffix("_basicsr"): target
-        for name, target in registry
-        if target.__module__.startswith(_OURS)
-    }
+    entries = {name: target for name, target in registry if target.__module__.startswith(_OURS)}
+    return {plain: entries[resolved(entries, plain) or plain]
+            for plain in dict.fromkeys(map(plain_name, entries))}  # fmt: skip
 
 
 def _constructors(registry: Any, given: tuple[str, ...] = ()) -> dict[str, Schema | None]:

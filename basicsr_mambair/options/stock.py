@@ -91,7 +91,8 @@ class FaceOptions(DatasetOptions):
     std: list[float] = option(doc="Divisor, one number a channel.", gt=0)
 
 
-def _kernels(second: str = "") -> dict[str, Any]:
+def kernel_options(second: str = "") -> dict[str, Any]:
+    """Declares the keys of the blur of one of the two stages: type and arguments of `option`."""
     which = "second" if second else "first"
     return {
         f"blur_kernel_size{second}": (int, dict(doc=f"Largest side of the {which} blur.", ge=7)),
@@ -122,7 +123,7 @@ class RealOptions(DatasetOptions):
     final_sinc_prob: float = option(doc="Probability of a sinc at the end.", ge=0, le=1)
 
 
-def _with_fields(base: type, declared: dict[str, Any]) -> type:
+def with_fields(base: type, declared: dict[str, Any]) -> type:
     """A dataclass with more keys than ``base``: those that come once for each of two stages."""
     annotations = {name: kind for name, (kind, _) in declared.items()}
     fields = {name: option(**arguments) for name, (_, arguments) in declared.items()}
@@ -177,7 +178,7 @@ STOCK_DATASETS: dict[str, type] = {
     "PairedImageDataset": PairOptions,
     "SingleImageDataset": SingleOptions,
     "FFHQDataset": FaceOptions,
-    "RealESRGANDataset": _with_fields(RealOptions, _kernels() | _kernels("2")),
+    "RealESRGANDataset": with_fields(RealOptions, kernel_options() | kernel_options("2")),
     "RealESRGANPairedDataset": RealPairOptions,
     "REDSDataset": VideoTrainOptions,
     "REDSRecurrentDataset": VideoTrainOptions,
@@ -190,7 +191,8 @@ STOCK_DATASETS: dict[str, type] = {
 }
 
 
-def _degradation(second: str = "") -> dict[str, Any]:
+def degradation_options(second: str = "") -> dict[str, Any]:
+    """Declares the keys of one of the two stages: type and arguments of `option`."""
     chance = dict(ge=0, le=1)
     which = "second" if second else "first"
     return {
@@ -221,7 +223,7 @@ class _RealTop(TopOptions):
     high_order_degradation: bool = option(True, doc="Degrade on the fly; else read pairs.")
 
 
-RealTop = _with_fields(_RealTop, _degradation() | _degradation("2"))
+RealTop = with_fields(_RealTop, degradation_options() | degradation_options("2"))
 
 
 @dataclass

@@ -59,6 +59,7 @@ def test_the_published_names_are_the_model() -> None:
     }
     assert registered == {
         "RestorationModel", "MambaIRModel", "MambaIRv2Model", "MambaIRv2LightModel",
+        "RestorationGANModel", "RealESRNetModel_mambair", "RealESRGANModel_mambair",
     }  # fmt: skip
     assert all(map(is_own_model, registered))
     assert not is_own_model("SRModel")
@@ -113,7 +114,7 @@ def test_a_loss_without_pixel_opt_trains() -> None:
     ("train", "message"),
     [
         ({"gan_opt": {"type": "GANLoss", "gan_type": "vanilla"}},
-         "train.gan_opt: needs a discriminator, which model_type SRGANModel"),
+         "train.gan_opt: needs a discriminator, which model_type RestorationGANModel"),
         ({"pixel_opt": {"type": "GANLoss", "gan_type": "vanilla"}}, "train.pixel_opt: needs a dis"),
         ({"pixel_opt": None}, "train.pixel_opt: is missing; training needs at least one loss"),
         ({"warm_start": "bicubic"}, "train.warm_start: MSRResNet does not support it"),

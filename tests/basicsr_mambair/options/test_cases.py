@@ -71,6 +71,7 @@ def for_testing(**datasets: Any) -> dict[str, Any]:
 
 def test_a_key_that_a_model_reads_without_default() -> None:
     options = case("realesrnet_otf.yml")
+    options["model_type"] = "RealESRNetModel_basicsr"  # this project's has a default
     load_options(write(options), is_train=True)
     del options["gt_usm"]
     done = run("train", "-opt", write(options))

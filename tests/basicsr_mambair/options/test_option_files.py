@@ -50,6 +50,18 @@ PARAMETERS = {
     "tiny_photo_x2": 257_988,
     "tiny_photo_x4": 273_576,
     "quickstart": 89_508,
+    "real_b_x2_1": 22_903_001,
+    "real_b_x2_2": 22_903_001,
+    "real_b_x4_1": 22_866_073,
+    "real_b_x4_2": 22_866_073,
+    "real_b_x4_from_classic": 23_050_713,
+    "real_b_x4_pairs": 22_866_073,
+    "real_light_x2_1": 774_092,
+    "real_light_x2_2": 774_092,
+    "real_light_x4_1": 909_123,
+    "real_light_x4_2": 909_123,
+    "real_miniature_1": 89_508,
+    "real_miniature_2": 89_508,
 }
 # MambaIR with mlp_ratio 1.2: the specification gives no count, so E, R and the heads are checked.
 WITHOUT_COUNT = ("mambair_jpeg", "mambair_denoising_color")
@@ -149,10 +161,14 @@ def test_data(path: Path, data_tree: Path, monkeypatch: pytest.MonkeyPatch) -> N
     if pretrained:
         Path(pretrained).parent.mkdir(parents=True, exist_ok=True)
         Path(pretrained).touch()
-    options = load_options(path, is_train=is_train(path))
+    options = load_options(path, is_train=is_train(path), fetch=False)
     for key, section in options["datasets"].items():
         section |= {"phase": key.split("_")[0], "scale": options["scale"]}
         sample = build_dataset(section)[0]
+        if "lq" not in sample:  # the model makes it
+            assert sample["gt"].shape == (3, section["crop_size"], section["crop_size"])
+            assert section["crop_size"] >= options["gt_size"]
+            continue
         assert sample["lq"].shape[0] == options["network_g"]["in_chans"], key
         expected = [side * options["scale"] for side in sample["lq"].shape[1:]]
         assert list(sample["gt"].shape[1:]) == expected, key
@@ -213,14 +229,16 @@ def test_everything_registered_builds_from_an_option_file() -> None:
 
     used = set()
     for path in OPTION_FILES:
+        used |= {dataset["type"] for dataset in options_of(path)["datasets"].values()}
         if path.stem not in ("quickstart", "mambair_light_x2", "mambairv2_light_x2",
-                             "mambairv2_jpeg_10", "tiny_jpeg"):  # fmt: skip
+                             "mambairv2_jpeg_10", "tiny_jpeg", "real_miniature_1",
+                             "real_miniature_2"):  # fmt: skip
             continue
         opt = options_of(path)
         opt.update(num_gpu=0, dist=False, rank=0, world_size=1, is_train=is_train(path))
         opt["path"]["pretrain_network_g"] = None
-        used |= {type(build_model(opt)).__name__, opt["network_g"]["type"]}
-        used |= {dataset["type"] for dataset in opt["datasets"].values()}
+        used |= {opt["model_type"], opt["network_g"]["type"]}
+        used |= {base.__name__ for base in type(build_model(opt)).__mro__}
         used |= {metric["type"] for metric in opt["val"]["metrics"].values()}
     registered = {
         name
