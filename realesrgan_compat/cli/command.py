@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import Any
 
@@ -49,7 +50,7 @@ def say(message: str) -> None:
     """Prints a line to stderr without breaking a progress bar."""
     from tqdm import tqdm
 
-    tqdm.write(message, file=click.get_text_stream("stderr"))
+    tqdm.write(message, file=sys.stderr)
 
 
 def run_command(command: click.Command) -> None:
