@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from mambair.archs.contract import ContractError, contract_of
 from mambair.archs.padding import run_padded
 from mambair.checkpoint import load_weights
-from mambair.errors import CheckpointError, UserError
+from mambair.errors import CheckpointError
 from mambair.imaging.errors import PictureError
 from mambair.imaging.pixels import Pixels
-from mambair.inference.device import pick_device
 from mambair.inference.interpolation import interpolate_weights
 from mambair.inference.tiles import Tiling, run_tiled
+from realesrgan_compat.device import choose_device
+from realesrgan_compat.errors import UpsamplerError
 from realesrgan_compat.networks import described, load_into_model, load_model
 from realesrgan_compat.weights import locate
 
@@ -34,10 +35,6 @@ _EIGHT_BITS_UP_TO = 256  # floats beyond this are of 16 bits, as in the original
 # The original pads to these multiples, whatever the network needs; the pixels at the borders, and
 # in a network that looks at the whole picture all pixels, depend on it.
 _PADDED_TO = {1: 4, 2: 2}
-
-
-class UpsamplerError(UserError, ValueError):
-    """An argument of :class:`RealESRGANer` does not fit the others; the message says which."""
 
 
 class RealESRGANer:
@@ -100,7 +97,7 @@ class RealESRGANer:
         self.tile_size = tile
         self.tile_pad = tile_pad
         self.pre_pad = pre_pad
-        self.device = _chosen_device(device, gpu_id)
+        self.device = choose_device(device, gpu_id)
         self.half = half and self.device.type != "cpu"
         if half and not self.half:
             warnings.warn("half=True is for GPUs; the CPU runs in float32", stacklevel=2)
@@ -254,21 +251,6 @@ class RealESRGANer:
             return cv2.cvtColor(enlarged, cv2.COLOR_BGR2GRAY)
         size = (alpha.shape[1] * self.scale, alpha.shape[0] * self.scale)
         return cv2.resize(alpha, size, interpolation=cv2.INTER_LINEAR)
-
-
-def _chosen_device(device: torch.device | str | None, gpu_id: int | str | None) -> torch.device:
-    if device is not None:
-        return pick_device(device) if isinstance(device, str) else device
-    if gpu_id in (None, ""):
-        return pick_device()
-    try:
-        return pick_device(f"cuda:{gpu_id}")
-    except ValueError as error:
-        if torch.cuda.is_available():  # another GPU than the one asked for would be a surprise
-            raise UpsamplerError(f"gpu_id {gpu_id}: {error}") from error
-        fallback = pick_device()
-        warnings.warn(f"gpu_id {gpu_id}: {error}; {fallback} runs", stacklevel=3)
-        return fallback
 
 
 def _shares(names: Sequence[Weights], dni_weight: Sequence[float] | None) -> Sequence[float]:

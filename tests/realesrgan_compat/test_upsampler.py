@@ -13,8 +13,8 @@ from mambair.archs.registry import build_network
 from mambair.checkpoint import CheckpointError, save_checkpoint, save_safetensors
 from mambair.imaging.errors import PictureError
 from realesrgan_compat import RealESRGANer
+from realesrgan_compat.errors import UpsamplerError
 from realesrgan_compat.networks import rrdbnet_section, srvgg_section
-from realesrgan_compat.upsampler import UpsamplerError
 from tests.conftest import photograph, tiny_network
 
 FOREIGN = [
