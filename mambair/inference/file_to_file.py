@@ -50,6 +50,8 @@ def restore_file(
         truth, image = _simulate(image, restorer.scale, source)
     try:
         restored = restorer(image, "bgr", progress)
+    except PictureError as error:
+        raise PictureError(f"{source}: {error}") from error
     except RuntimeError as error:
         if "out of memory" not in str(error) and "can't allocate memory" not in str(error):
             raise

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mambair.archs.contract import Contract, ContractError, contract_of
 from mambair.archs.padding import run_padded
 from mambair.errors import CheckpointError
+from mambair.imaging.errors import PictureError
 from mambair.imaging.pillow import pillow_of_pixels
 from mambair.imaging.pixels import Pixels, swap_order
 from mambair.imaging.transparency import cover_hidden
@@ -115,7 +116,8 @@ class Restorer:
             The same kind, type and channels; sides times the scale of the network.
 
         Raises:
-            PictureError: it is none of these; says what was given and what is accepted.
+            PictureError: it is none of these (says what was given and what is accepted), or the
+                network's result is not finite.
 
         Examples:
             >>> import mambair, numpy as np
@@ -223,6 +225,11 @@ class Restorer:
 
         with torch.inference_mode():
             y = self_ensemble(whole, x) if self.self_ensemble else whole(x)
+        if not bool(y.isfinite().all()):
+            raise PictureError(
+                "the network's result is not finite (NaN or infinite); weights that exploded in "
+                "training do that, and half precision may"
+            )
         restored: Pixels = y[0].numpy().transpose(1, 2, 0)
         return restored
 
