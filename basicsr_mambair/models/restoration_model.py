@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from functools import cached_property, partial
 from typing import Any
@@ -149,9 +149,7 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
     def optimize_parameters(self, current_iter: int) -> None:
         """Makes one step of the optimizer on the batch.
 
-        Raises:
-            FloatingPointError: the loss is not finite, or (except with fp16, which skips such
-                steps) the norm of gradients to be clipped; the weights are those of the last step.
+        A loss or gradients that are not finite change nothing; the training loop counts such steps.
         """
         self.schedule_free.train()
         inputs, truths = self.augmentation(self.lq, self.gt, current_iter)
@@ -170,15 +168,13 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
                 losses[name] = losses.get(name, 0) + value.detach() * share
 
         self.log_dict = self.reduce_loss_dict(losses)
-        for name, value in self.log_dict.items():
-            self._check_finite(f"loss {name}", value, current_iter)
+        self._drop_unless_finite(self.log_dict.values())
         if self.grad_clip_norm:
             self.scaler.unscale_(self.optimizer_g)
             parameters = (p for group in self.optimizer_g.param_groups for p in group["params"])
             norm = torch.nn.utils.clip_grad_norm_(parameters, self.grad_clip_norm)
             self.log_dict["grad_norm"] = norm.item()
-            if not self.scaler.is_enabled():
-                self._check_finite("the norm of the gradients", norm.item(), current_iter)
+            self._drop_unless_finite([norm.item()])
         self.scaler.step(self.optimizer_g)
         self.scaler.update()
         self.update_average(current_iter)
@@ -218,12 +214,15 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
             return nullcontext()
         return torch.autocast(self.device.type, self.amp_dtype)
 
-    def _check_finite(self, name: str, value: float, current_iter: int) -> None:
-        if not math.isfinite(value):
-            raise FloatingPointError(
-                f"iteration {current_iter}: {name} is {value}; the weights of the last checkpoint "
-                "are intact. A smaller learning rate or train.grad_clip_norm helps."
-            )
+    def _drop_unless_finite(self, values: Iterable[float]) -> None:
+        """Drops the gradients if a loss or their norm is not finite.
+
+        With fp16 the scaler does that. Where several processes train, only the first has the mean
+        of their losses; there the gradients decide (see the training loop), which all share.
+        """
+        finite = all(map(math.isfinite, values))
+        if not finite and not self.scaler.is_enabled() and not self.opt["dist"]:
+            self.optimizer_g.zero_grad()
 
     def _gradient_sync(self, last: bool) -> Any:
         """Lets processes exchange gradients only after the last part of a batch."""
