@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import hashlib
 import json
 import math
 import os
@@ -48,6 +49,7 @@ _WEIGHT_KEYS = (
 ).split()
 # The entry (of safetensors: of the metadata) that holds the section which builds the network.
 SECTION_KEY = "network"
+_DIGEST_KEY = "sha256"  # of safetensors, in the metadata
 _SECTION_KEYS = (SECTION_KEY, "network_g")  # the second: files of version 0.1.0
 _WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel and of torch.compile
 _SHOWN = 4  # keys listed in an error before "and n more"
@@ -94,7 +96,7 @@ def save_safetensors(
         weights: a state dict.
         path: the file; its folder is created.
         about: kept in the file's metadata, every value as JSON. :func:`load_checkpoint` reads the
-            entry ``network`` back.
+            entry ``network`` back, and compares the contents with a digest that is added.
 
     Raises:
         CheckpointError: it could not be written; a file of that name is as it was.
@@ -103,6 +105,7 @@ def save_safetensors(
 
     tensors = {name: value.contiguous() for name, value in weights.items()}
     metadata = {key: json.dumps(value) for key, value in about.items()}
+    metadata[_DIGEST_KEY] = _digest(tensors, metadata)
     content = save(tensors, metadata)
     _write(path, lambda file: file.write(content), len(content))
 
@@ -126,6 +129,15 @@ class _Watched:
 
     def flush(self) -> None:
         self._file.flush()
+
+
+def _digest(weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """SHA-256 of weights and metadata."""
+    digest = hashlib.sha256(json.dumps(dict(sorted(metadata.items()))).encode())
+    for name, value in sorted(weights.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _write(path: str | os.PathLike[str], write: Callable[[Any], Any], size: int) -> None:
@@ -222,6 +234,8 @@ def _load_safetensors(path: Path) -> dict[str, Any]:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: is damaged: {error}") from error
+    if metadata.pop(_DIGEST_KEY, None) not in (None, _digest(weights, metadata)):
+        raise CheckpointError(f"{path}: is damaged: its contents are not those that were written")
     contents: dict[str, Any] = {"params": weights}
     for key in _SECTION_KEYS:
         if key in metadata:

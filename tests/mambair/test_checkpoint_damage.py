@@ -6,19 +6,26 @@ import errno
 import random
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from mambair import atomic
+from mambair.archs.registry import build_network
 from mambair.checkpoint import (
     CheckpointError,
     load_checkpoint,
     load_into,
     non_finite,
     save_checkpoint,
+    save_safetensors,
 )
+from mambair.imaging.errors import PictureError
+from mambair.inference.file_to_file import restore_file
 from mambair.inference.loading import load_network
+from mambair.inference.restorer import Restorer
 from tests.conftest import tiny_network
 
 
@@ -56,6 +63,21 @@ def test_flipped_bytes_are_found(tmp_path: Path) -> None:
         else:
             assert same(contents(), loaded), seed
     assert refused > 100
+
+
+def test_flipped_bytes_of_safetensors_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    state = {"x": torch.arange(500.0), "n": torch.tensor(3), "empty": torch.zeros(0, 2)}
+    save_safetensors(state, path, {"network": tiny_network()})
+    assert same(load_checkpoint(path)["params"], state)
+    whole = path.read_bytes()
+    for seed in range(60):
+        rng, flipped = random.Random(seed), bytearray(whole)
+        flipped[rng.randrange(len(flipped))] ^= rng.randint(1, 255)
+        path.write_bytes(flipped)
+        with pytest.raises(CheckpointError, match=r"a\.safetensors: ") as raised:
+            load_checkpoint(path)
+        assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("kept", [0, 1, 10, 1000, -1])
@@ -156,3 +178,14 @@ def test_a_section_that_asks_for_too_much_is_refused_before_it_is_built(tmp_path
     )
     with pytest.raises(CheckpointError, match=r"a\.pth: these weights do not fit MambaIRv2Light"):
         load_network(tmp_path / "a.pth")
+
+
+def test_a_result_that_is_not_finite_is_named(tmp_path: Path) -> None:
+    net = build_network(tiny_network())
+    with torch.no_grad():
+        net.conv_first.weight.mul_(1e38).mul_(1e38)
+    picture = tmp_path / "night.png"
+    cv2.imwrite(str(picture), np.full((8, 8, 3), 200, np.uint8))
+    with pytest.raises(PictureError, match=r"night\.png: the network's result is not finite"):
+        restore_file(Restorer(net.eval()), picture, tmp_path / "out.png")
+    assert not (tmp_path / "out.png").exists()

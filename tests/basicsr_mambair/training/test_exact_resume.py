@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from basicsr_mambair.models import RestorationModel
+from basicsr_mambair.training.interrupts import TrainingInterrupted
 from tests.basicsr_mambair.training.runs import Runs, contents, differences
 
 COSINE = {"type": "CosineAnnealingRestartLR", "periods": [4, 6], "restart_weights": [1, 0.5],
@@ -87,3 +92,41 @@ def test_how_often_one_validates_does_not_change_the_training(pairs: Path) -> No
     never.train(contents(total=4, val__val_freq=100))
     assert differences(often.losses, never.losses) == []
     assert often.figures[4] == never.figures[4]
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_saves(name: str, pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not hasattr(signal, name):
+        pytest.skip("this system has no such signal")
+    whole, parts = (Runs(folder_for(pairs, each)) for each in ("whole", "parts"))
+    whole.train(contents())
+    step = RestorationModel.optimize_parameters
+
+    def optimize_parameters(self: Any, current_iter: int) -> None:
+        step(self, current_iter)
+        if current_iter == 5:
+            os.kill(os.getpid(), getattr(signal, name))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RestorationModel, "optimize_parameters", optimize_parameters)
+        with pytest.raises(TrainingInterrupted, match=r"saved iteration 5\. .*--auto_resume"):
+            parts.train(contents())
+    assert (parts.own / "training_states" / "5.state").exists()
+    parts.train(contents(), resume=True)
+    assert differences(whole.end(), parts.end()) == []
+
+
+def test_the_log_has_true_words(pairs: Path, caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("basicsr")
+    logger.addHandler(caplog.handler)
+    try:
+        Runs(pairs).train(contents(total=4, val__val_freq=4))
+    finally:
+        logger.removeHandler(caplog.handler)
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.split("[eta: ")[1].split(",")[0] for line in lines if "[eta: " in line][-1] == (
+        "0:00:00"
+    )
+    assert "day" not in "".join(line for line in lines if "[eta: " in line)
+    assert sum("# psnr" in line for line in lines) == 1
+    assert "@ 4 iter" in caplog.text

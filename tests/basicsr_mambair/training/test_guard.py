@@ -76,7 +76,7 @@ def test_the_advice_works(pairs: Path) -> None:
     """A rate that explodes, then a smaller one from the last checkpoint."""
     runs = Runs(pairs)
     runs.train(contents(total=9), stop_after=4)
-    wild = contents(total=40, train__optim_g={"type": "SGD", "lr": 1e30})
+    wild = contents(total=40, train__optim_g={"type": "SGD", "lr": 100})
     with pytest.raises(TrainingDivergedError):
         runs.train(wild, resume=True)
     runs.train(contents(total=40, train__optim_g={"type": "Adam", "lr": 1e-4}), resume=True)
