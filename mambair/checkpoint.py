@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import hashlib
 import json
+import math
 import os
 import pathlib
 import pickle
 import re
+import shutil
 import warnings
+import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -24,11 +29,14 @@ from mambair.errors import CheckpointError
 __all__ = [
     "SECTION_KEY",
     "CheckpointError",
+    "check_fits",
     "load_checkpoint",
     "load_into",
     "load_weights",
+    "non_finite",
     "save_checkpoint",
     "save_safetensors",
+    "size_of",
     "weights_of",
     "without_prefixes",
 ]
@@ -41,6 +49,7 @@ _WEIGHT_KEYS = (
 ).split()
 # The entry (of safetensors: of the metadata) that holds the section which builds the network.
 SECTION_KEY = "network"
+_DIGEST_KEY = "sha256"  # of safetensors, in the metadata
 _SECTION_KEYS = (SECTION_KEY, "network_g")  # the second: files of version 0.1.0
 _WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel and of torch.compile
 _SHOWN = 4  # keys listed in an error before "and n more"
@@ -75,7 +84,7 @@ def save_checkpoint(contents: Mapping[str, Any], path: str | os.PathLike[str]) -
     Raises:
         CheckpointError: it could not be written; a file of that name is as it was.
     """
-    _write(path, lambda file: torch.save(dict(contents), file))
+    _write(path, lambda file: torch.save(dict(contents), file), size_of(contents))
 
 
 def save_safetensors(
@@ -87,7 +96,7 @@ def save_safetensors(
         weights: a state dict.
         path: the file; its folder is created.
         about: kept in the file's metadata, every value as JSON. :func:`load_checkpoint` reads the
-            entry ``network`` back.
+            entry ``network`` back, and compares the contents with a digest that is added.
 
     Raises:
         CheckpointError: it could not be written; a file of that name is as it was.
@@ -96,16 +105,93 @@ def save_safetensors(
 
     tensors = {name: value.contiguous() for name, value in weights.items()}
     metadata = {key: json.dumps(value) for key, value in about.items()}
+    metadata[_DIGEST_KEY] = _digest(tensors, metadata)
     content = save(tensors, metadata)
-    _write(path, lambda file: file.write(content))
+    _write(path, lambda file: file.write(content), len(content))
 
 
-def _write(path: str | os.PathLike[str], write: Callable[[BinaryIO], Any]) -> None:
+class _Watched:
+    """A file that keeps the reason why a write failed, which torch.save replaces by its own."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+        self.written = 0
+
+    def write(self, data: Any) -> int:
+        try:
+            count = self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+        self.written += count
+        return count
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _digest(weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """SHA-256 of weights and metadata."""
+    digest = hashlib.sha256(json.dumps(dict(sorted(metadata.items()))).encode())
+    for name, value in sorted(weights.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _write(path: str | os.PathLike[str], write: Callable[[Any], Any], size: int) -> None:
+    """Writes a file of about ``size`` bytes, completely or not at all."""
+    watched: list[_Watched] = []
+
+    def write_watched(file: BinaryIO) -> None:
+        watched.append(_Watched(file))
+        write(watched[0])
+
     try:
         remove_leftovers(path)
-        write_atomically(path, write)
+        write_atomically(path, write_watched)
     except (OSError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: the checkpoint could not be written: {error}") from error
+        cause = watched[0].error if watched and watched[0].error is not None else error
+        raise CheckpointError(
+            f"{path}: the checkpoint could not be written: {_why_unwritten(cause, path, size)}"
+        ) from error
+
+
+def _why_unwritten(error: Exception, path: str | os.PathLike[str], size: int) -> str:
+    if not isinstance(error, OSError):
+        return str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        free = shutil.disk_usage(Path(path).parent).free
+        return f"the disk is full: {size / 1e6:.1f} MB are needed and {free / 1e6:.1f} MB are free"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{error.filename or Path(path).parent} cannot be written to ({error.strerror})"
+    return error.strerror or str(error)
+
+
+def size_of(contents: Any) -> int:
+    """The bytes of the tensors in a checkpoint, at any depth."""
+    if torch.is_tensor(contents):
+        return contents.numel() * contents.element_size()
+    if isinstance(contents, Mapping):
+        return sum(size_of(value) for value in contents.values())
+    return sum(map(size_of, contents)) if isinstance(contents, (list, tuple)) else 0
+
+
+def non_finite(contents: Any, name: str = "") -> list[str]:
+    """Names the tensors and numbers in a checkpoint, at any depth, that are infinite or NaN."""
+    if torch.is_tensor(contents):
+        inexact = contents.is_floating_point() or contents.is_complex()
+        return [name] if inexact and not bool(torch.isfinite(contents).all()) else []
+    if isinstance(contents, float):
+        return [] if math.isfinite(contents) else [name]
+    if isinstance(contents, Mapping):
+        pairs: Iterable[tuple[Any, Any]] = contents.items()
+    elif isinstance(contents, (list, tuple)):
+        pairs = enumerate(contents)
+    else:
+        return []
+    return [each for key, value in pairs for each in non_finite(value, f"{name}.{key}".lstrip("."))]
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -148,6 +234,8 @@ def _load_safetensors(path: Path) -> dict[str, Any]:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: is damaged: {error}") from error
+    if metadata.pop(_DIGEST_KEY, None) not in (None, _digest(weights, metadata)):
+        raise CheckpointError(f"{path}: is damaged: its contents are not those that were written")
     contents: dict[str, Any] = {"params": weights}
     for key in _SECTION_KEYS:
         if key in metadata:
@@ -160,6 +248,7 @@ def _load_safetensors(path: Path) -> dict[str, Any]:
 
 
 def _load_torch(path: Path) -> dict[str, Any]:
+    _check_sums(path)
     try:
         with torch.serialization.safe_globals(_HARMLESS):
             contents = torch.load(path, map_location="cpu", weights_only=True)
@@ -168,6 +257,30 @@ def _load_torch(path: Path) -> dict[str, Any]:
     if not isinstance(contents, dict):
         raise CheckpointError(f"{path}: holds a {type(contents).__name__}, not a checkpoint")
     return contents
+
+
+def _check_sums(path: Path) -> None:
+    """Compares a file with the checksums in it, which torch.load does not do.
+
+    Raises:
+        CheckpointError: bytes have changed.
+    """
+    try:
+        archive = zipfile.ZipFile(path)
+    except Exception:  # not a zip file, or a torn one: torch says what is wrong
+        return
+    with archive:
+        # torch.serialization.set_crc32_options(False) leaves all of them 0.
+        if not any(entry.CRC for entry in archive.infolist()):
+            return
+        try:
+            damaged = archive.testzip()
+        except Exception as error:  # changed headers may raise anything
+            raise CheckpointError(f"{path}: is damaged: {error}") from error
+    if damaged is not None:
+        raise CheckpointError(
+            f"{path}: is damaged: the checksum of {damaged} is not the one it was written with"
+        )
 
 
 def _why_unreadable(error: Exception) -> str:
@@ -286,6 +399,38 @@ def without_prefixes(weights: Mapping[str, Tensor]) -> Iterator[State]:
         yield state
 
 
+def check_fits(
+    net: nn.Module,
+    weights: Mapping[str, Tensor],
+    path: str | os.PathLike[str],
+    identify: Callable[[Mapping[str, Tensor]], str | None] | None = None,
+) -> None:
+    """Compares weights with a network, which may be on the device ``meta``.
+
+    Args:
+        net: the network.
+        weights: a state dict; a common prefix is removed as :func:`load_into` does.
+        path: the file of the weights, for messages.
+        identify: says, for the message, which network the weights belong to, if it can.
+
+    Raises:
+        CheckpointError: something does not fit; says which keys and shapes.
+    """
+    own = net.state_dict()
+    notes = _differences(own, _named_as(own, weights))
+    if notes:
+        lines = [f"{path}: these weights do not fit {type(net).__name__}", *notes]
+        described = identify(weights) if identify is not None else None
+        if described:
+            lines.append(f"the file holds {described}")
+        raise CheckpointError("\n  ".join(lines))
+
+
+def _named_as(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> State:
+    """The weights without a common prefix that the names of a network lack."""
+    return max(without_prefixes(weights), key=lambda state: len(own.keys() & state.keys()))
+
+
 def load_into(
     net: nn.Module,
     weights: Mapping[str, Tensor],
@@ -306,20 +451,32 @@ def load_into(
         With ``strict=False``, the weights that were left out, one line for each kind of misfit.
 
     Raises:
-        CheckpointError: ``strict`` and something does not fit; says which keys and shapes.
+        CheckpointError: ``strict`` and something does not fit (says which keys and shapes), or
+            weights are not finite (says which).
     """
     own = net.state_dict()
-    weights = max(without_prefixes(weights), key=lambda state: len(own.keys() & state.keys()))
+    weights = _named_as(own, weights)
     notes = _differences(own, weights)
-    if strict and notes:
-        lines = [f"{path}: these weights do not fit {type(net).__name__}", *notes]
-        described = identify(weights) if identify is not None else None
-        if described:
-            lines.append(f"the file holds {described}")
-        raise CheckpointError("\n  ".join(lines))
-    fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
+    if strict:
+        check_fits(net, weights, path, identify)
+    fitting = {
+        name: value
+        for name, value in weights.items()
+        if name in own and own[name].shape == value.shape and _converts(value, own[name])
+    }
+    _check_numbers(fitting, path)
     net.load_state_dict(fitting, strict=strict)
     return notes
+
+
+def _check_numbers(weights: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
+    """Raises ``CheckpointError`` for weights that would restore nothing."""
+    wrong = non_finite(weights)
+    if wrong:
+        raise CheckpointError(
+            f"{path}: these weights are not finite (NaN or infinite): {_listed(wrong)}; "
+            "take an earlier checkpoint"
+        )
 
 
 def _differences(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:
@@ -331,7 +488,14 @@ def _differences(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> li
         for name in own
         if name in weights and own[name].shape != weights[name].shape
     ]
+    types = [
+        f"{name} {weights[name].dtype} for {own[name].dtype}".replace("torch.", "")
+        for name in own
+        if name in weights and not _converts(weights[name], own[name])
+    ]
     notes = []
+    if types:
+        notes.append(f"other kinds of numbers in the file: {_listed(types)}")
     if missing:
         notes.append(f"keys of the network that the file lacks: {_listed(missing)}")
     if unexpected:
@@ -339,6 +503,13 @@ def _differences(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> li
     if shapes:
         notes.append(f"other shapes in the file: {_listed(shapes)}")
     return notes
+
+
+def _converts(value: Tensor, own: Tensor) -> bool:
+    """Returns whether a tensor becomes one of the type of ``own`` without loss of its meaning."""
+    return value.is_complex() == own.is_complex() and (
+        value.is_floating_point() or not own.is_floating_point()
+    )
 
 
 def _described(contents: Mapping[str, Any]) -> str:

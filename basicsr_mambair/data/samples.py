@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mambair.imaging.errors import PictureError
 from mambair.imaging.pixels import Pixels
 
 
@@ -18,10 +19,12 @@ def random_window(height: int, width: int, side: int, name: str) -> tuple[int, i
     """Returns the top left corner of a random square of ``side`` pixels.
 
     Raises:
-        ValueError: the picture is smaller.
+        PictureError: the picture is smaller.
     """
     if height < side or width < side:
-        raise ValueError(f"{name}: {height}×{width} pixels are less than the crop of {side}×{side}")
+        raise PictureError(
+            f"{name}: {height}×{width} pixels are less than the crop of {side}×{side}"
+        )
     return random.randint(0, height - side), random.randint(0, width - side)
 
 

@@ -165,8 +165,8 @@ class RestorationGANModel(RestorationModel):
             _add(losses, {_generators(name): value for name, value in computed.items()}, part.share)
             outputs.append(output.detach())
         self.net_d.requires_grad_(True)
-        self._log(losses, current_iter)
-        self._step(self.optimizer_g, "grad_norm", current_iter)
+        self._log(losses, self.optimizer_g)
+        self._step(self.optimizer_g, "grad_norm")
         return outputs
 
     def _train_discriminator(
@@ -181,8 +181,8 @@ class RestorationGANModel(RestorationModel):
                 for loss, logged in self.adversarial.discriminator(judge, output, part.real):
                     torch.autograd.backward(self.scaler.scale(loss * part.share))
                     _add(losses, logged, part.share)
-        self._log(losses, current_iter)
-        self._step(self.optimizer_d, "grad_norm_d", current_iter)
+        self._log(losses, self.optimizer_d)
+        self._step(self.optimizer_d, "grad_norm_d")
 
     def _judge(self, discriminator: nn.Module, pictures: Tensor) -> Judgment:
         with self._autocast():

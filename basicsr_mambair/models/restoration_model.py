@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from functools import cached_property, partial
 from typing import Any, ClassVar
@@ -156,9 +156,7 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
     def optimize_parameters(self, current_iter: int) -> None:
         """Makes one step of the optimizer on the batch.
 
-        Raises:
-            FloatingPointError: the loss is not finite, or (except with fp16, which skips such
-                steps) the norm of gradients to be clipped; the weights are those of the last step.
+        A loss or gradients that are not finite change nothing; the training loop counts such steps.
         """
         self.schedule_free.train()
         inputs, truths = self.augmentation(self.lq, self.gt, current_iter)
@@ -177,33 +175,35 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
                 losses[name] = losses.get(name, 0) + value.detach() * share
 
         self.log_dict = OrderedDict()
-        self._log(losses, current_iter)
-        self._step(self.optimizer_g, "grad_norm", current_iter)
+        self._log(losses, self.optimizer_g)
+        self._step(self.optimizer_g, "grad_norm")
         self.scaler.update()
         self.update_average(current_iter)
 
-    def _log(self, losses: OrderedDict[str, Tensor], current_iter: int) -> None:
-        """Adds the losses of all processes to the log, unless they are not finite."""
+    def _log(self, losses: OrderedDict[str, Tensor], optimizer: Any) -> None:
+        """Adds the losses of all processes to the log; drops gradients of one that is not finite.
+
+        Args:
+            losses: by their names in the log.
+            optimizer: the one whose step these losses decide.
+        """
         reduced = self.reduce_loss_dict(losses)
         self.log_dict.update(reduced)
-        for name, value in reduced.items():
-            self._check_finite(f"loss {name}", value, current_iter)
+        self._drop_unless_finite(reduced.values(), optimizer)
 
-    def _step(self, optimizer: Any, name: str, current_iter: int) -> None:
+    def _step(self, optimizer: Any, name: str) -> None:
         """Makes the step of an optimizer; clips the gradients first if the options say so.
 
         Args:
             optimizer: one of the model.
             name: name of the gradients' norm in the log.
-            current_iter: number of the iteration.
         """
         if self.grad_clip_norm:
             self.scaler.unscale_(optimizer)
             parameters = (p for group in optimizer.param_groups for p in group["params"])
             norm = torch.nn.utils.clip_grad_norm_(parameters, self.grad_clip_norm)
             self.log_dict[name] = norm.item()
-            if not self.scaler.is_enabled():
-                self._check_finite("the norm of the gradients", norm.item(), current_iter)
+            self._drop_unless_finite([norm.item()], optimizer)
         self.scaler.step(optimizer)
 
     def update_average(self, current_iter: int) -> None:
@@ -241,12 +241,15 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
             return nullcontext()
         return torch.autocast(self.device.type, self.amp_dtype)
 
-    def _check_finite(self, name: str, value: float, current_iter: int) -> None:
-        if not math.isfinite(value):
-            raise FloatingPointError(
-                f"iteration {current_iter}: {name} is {value}; the weights of the last checkpoint "
-                "are intact. A smaller learning rate or train.grad_clip_norm helps."
-            )
+    def _drop_unless_finite(self, values: Iterable[float], optimizer: Any) -> None:
+        """Drops the gradients of an optimizer if a loss or their norm is not finite.
+
+        With fp16 the scaler does that. Where several processes train, only the first has the mean
+        of their losses; there the gradients decide (see the training loop), which all share.
+        """
+        finite = all(map(math.isfinite, values))
+        if not finite and not self.scaler.is_enabled() and not self.opt["dist"]:
+            optimizer.zero_grad()
 
     def _gradient_sync(self, last: bool, net: Any = None) -> Any:
         """Lets processes exchange gradients of a network only after the last part of a batch."""

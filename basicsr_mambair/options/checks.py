@@ -148,6 +148,7 @@ def check_plain_sections(context: Context, model: ModelOptions) -> None:
         logger = context.section("logger")
         if logger is not None:
             check_keys(context, logger, LoggerOptions, ("logger",))
+            _check_best(context, logger.get("keep_best"))
     if isinstance(options.get("published"), dict):
         check_keys(context, options["published"], PublishedOptions, ("published",))
     if isinstance(options.get("dist_params"), dict):
@@ -155,6 +156,21 @@ def check_plain_sections(context: Context, model: ModelOptions) -> None:
     scale = options.get("scale")
     if "scale" in options and scale is None:
         problems.add("scale", "must be a whole number of at least 1, got null")
+
+
+def _check_best(context: Context, metric: object) -> None:
+    """The metric by which the best weights are kept must be measured."""
+    val = context.options.get("val")
+    metrics = val.get("metrics") if isinstance(val, dict) else None
+    known = [*metrics] if isinstance(metrics, dict) else []
+    datasets = context.options.get("datasets")
+    validated = isinstance(datasets, dict) and any(str(key).startswith("val") for key in datasets)
+    if not isinstance(metric, str) or (metric in known and validated):
+        return
+    text = f"val.metrics has no {metric!r}{did_you_mean(metric, known)}"
+    context.problems.add(
+        ("logger", "keep_best"), text if validated else "datasets has no section val to measure on"
+    )
 
 
 def keys_of_other_models(part: str) -> set[str]:

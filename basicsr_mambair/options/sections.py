@@ -113,6 +113,15 @@ class LoggerOptions:
     save_checkpoint_freq: int = option(
         5000, doc="Iterations between checkpoints.", ge=1, filled=True
     )
+    keep_last: int | None = option(
+        None, doc="Checkpoints that stay, the newest; null: all of them.", ge=1
+    )
+    keep_every: int | None = option(
+        None, doc="Iterations of whose multiples checkpoints stay, whatever `keep_last` is.", ge=1
+    )
+    keep_best: str | None = option(
+        None, doc="Metric of `val.metrics`: weights that are its best so far are kept too."
+    )
     use_tb_logger: bool = option(False, doc="Also log to TensorBoard.", filled=True)
     wandb: dict[str, Any] | None = option(
         None, doc="Also log to Weights & Biases.", section=WandbOptions
@@ -145,6 +154,12 @@ class TrainOptions:
     )
     warmup_iter: int = option(
         -1, doc="Iterations in which the learning rate rises from 0; -1: none.", ge=-1, le=10**12
+    )
+    deterministic: bool = option(
+        False, doc="On a GPU, choose operators that give the same bits every time; slower."
+    )
+    max_skipped_steps: int = option(
+        10, doc="Steps in a row whose loss or gradients are not finite, which end the run.", ge=1
     )
 
 

@@ -1,51 +1,56 @@
-"""Reads and writes the files of a run: networks, training states, the state to resume from."""
+"""Reads and writes the files of a run: networks and training states."""
 
 from __future__ import annotations
 
 import os
 from typing import Any
 
+from basicsr_mambair.training.writing import snapshot, write_healthy
 from mambair.archs.registry import describe_weights
-from mambair.checkpoint import load_into, load_weights, save_checkpoint
+from mambair.checkpoint import load_into, load_weights
 
 
 def save_network(
-    model: Any, net: Any, net_label: str, current_iter: int, param_key: Any = "params"
+    model: Any, net: Any, net_label: str, current_iter: int | str, param_key: Any = "params"
 ) -> None:
     """Writes networks and the option section that builds them, completely or not at all.
+
+    In a run of :mod:`.loop` they are written in its thread, from a snapshot.
 
     Args:
         model: a model of BasicSR.
         net: a network or a list of them (weights and their moving average).
         net_label: ``net_g``, ``net_d``, …
-        current_iter: iteration; −1 is the latest.
+        current_iter: iteration, or another end of the name; −1 is the latest.
         param_key: entry of the weights, or a list of entries.
 
     Raises:
-        CheckpointError: the file could not be written.
+        CheckpointError: the weights are not finite, or a file could not be written.
     """
     nets = net if isinstance(net, list) else [net]
     keys = param_key if isinstance(param_key, list) else [param_key]
     contents = {}
     for each, key in zip(nets, keys, strict=True):
         state = model.get_bare_model(each).state_dict()
-        contents[key] = {name.removeprefix("module."): value.cpu() for name, value in state.items()}
+        contents[key] = {name.removeprefix("module."): value for name, value in state.items()}
     # The section that builds it, for those who load the file without the option file.
     section = model.opt.get(net_label.replace("net_", "network_", 1))
     if section is not None:
         contents["network"] = dict(section)
     label = "latest" if current_iter == -1 else current_iter
     path = os.path.join(model.opt["path"]["models"], f"{net_label}_{label}.pth")
-    save_checkpoint(contents, path)
+    _write(model, contents, path, tuple(keys))
 
 
-def save_training_state(model: Any, epoch: int, current_iter: int) -> None:
+def save_training_state(model: Any, epoch: int, current_iter: int | str) -> None:
     """Writes optimizers, schedulers and further state of a model, completely or not at all.
 
+    In a run of :mod:`.loop` it is written in its thread, from a snapshot, after the networks.
+
     Raises:
-        CheckpointError: the file could not be written.
+        CheckpointError: the optimizers' state is not finite, or a file could not be written.
     """
-    if current_iter == -1:
+    if not isinstance(current_iter, int) or current_iter == -1:  # weights alone
         return
     state = {
         "epoch": epoch,
@@ -58,7 +63,15 @@ def save_training_state(model: Any, epoch: int, current_iter: int) -> None:
     if run_state is not None:
         state |= run_state.contents(model, current_iter)
     folder = model.opt["path"]["training_states"]
-    save_checkpoint(state, os.path.join(folder, f"{current_iter}.state"))
+    _write(model, state, os.path.join(folder, f"{current_iter}.state"), ("optimizers",))
+
+
+def _write(model: Any, contents: dict[str, Any], path: str, checked: tuple[str, ...]) -> None:
+    writer = getattr(model, "checkpoint_writer", None)
+    if writer is None:
+        write_healthy(snapshot(contents), path, checked)
+    else:
+        writer.write(contents, path, checked)
 
 
 def load_network(
@@ -78,12 +91,3 @@ def load_network(
     )
     for note in load_into(net, weights, load_path, strict, describe_weights):
         get_root_logger().warning(note)
-
-
-def latest_training_state(folder: str) -> str | None:
-    """Returns the path of the ``<iteration>.state`` with the highest iteration, if there is one."""
-    if not os.path.isdir(folder):
-        return None
-    stems = [name.removesuffix(".state") for name in os.listdir(folder) if name.endswith(".state")]
-    iterations = [int(stem) for stem in stems if stem.isdigit()]
-    return os.path.join(folder, f"{max(iterations)}.state") if iterations else None

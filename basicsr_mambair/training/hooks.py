@@ -175,3 +175,29 @@ def every_optimizer() -> bool:
 
     replace(BaseModel, "get_optimizer", get_optimizer)
     return True
+
+
+@repair(
+    "a result that is not finite is measured as if it were a picture (7.85 dB); a measurement "
+    "reports the best of one: 'Best: 37.1 @ test_tiny_x2 iter'",
+    thread="basicsr/models/sr_model.py, nondist_validation, _log_validation_metric_values",
+)
+def validation_results() -> bool:
+    """Names pictures whose result is not finite; reports a best figure only in training."""
+    from basicsr.models.sr_model import SRModel
+
+    if not source_has(SRModel._log_validation_metric_values, "'best_metric_results'"):
+        return False
+    from basicsr_mambair.training import results
+
+    validate, write = SRModel.nondist_validation, SRModel._log_validation_metric_values
+
+    def nondist_validation(self: Any, dataloader: Any, *arguments: Any) -> None:
+        results.validate_finite(self, validate, dataloader, *arguments)
+
+    def _log_validation_metric_values(self: Any, *arguments: Any) -> None:
+        results.log_figures(self, write, *arguments)
+
+    replace(SRModel, "nondist_validation", nondist_validation)
+    replace(SRModel, "_log_validation_metric_values", _log_validation_metric_values)
+    return True

@@ -7,6 +7,8 @@ import signal
 from types import FrameType
 from typing import Any, NoReturn
 
+from basicsr_mambair.training.agreement import any_process
+
 # SIGHUP: the terminal or the connection was closed; Windows has no such signal.
 _SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -48,23 +50,21 @@ class Interrupts:
             distributed: whether other processes train the same model, and ask too.
             device: device of the model.
         """
-        if not distributed:
-            return self._interrupted
-        import torch
+        return any_process(self._interrupted, distributed, device)
 
-        flag = torch.tensor(int(self._interrupted), device=device)
-        torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
-        return bool(flag.item())
+    def stop(self, iteration: int, saved: bool) -> NoReturn:
+        """Ends a training.
 
-    def stop(self, iteration: int) -> NoReturn:
-        """Ends a training whose iteration has been saved.
+        Args:
+            iteration: the last iteration.
+            saved: whether it was saved.
 
         Raises:
             TrainingInterrupted: always.
         """
+        what = f"saved iteration {iteration}" if saved else f"iteration {iteration} was not saved"
         raise TrainingInterrupted(
-            f"interrupted; saved iteration {iteration}. "
-            "Continue with the same command and --auto_resume."
+            f"interrupted; {what}. Continue with the same command and --auto_resume."
         )
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import signal
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -11,6 +14,23 @@ import torch
 
 from basicsr_mambair.training.randomness import seed_generators, separate_randomness
 from basicsr_mambair.training.sampling import Place
+from mambair.errors import UserError
+
+
+class SampleError(UserError):
+    """A sample cannot be read; names the picture.
+
+    Args:
+        message: what is wrong. A loader's worker hands the error over within its traceback, of
+            which the last line is kept.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
+
+
+class WorkerDiedError(UserError):
+    """A loader's worker has died; the message names it."""
 
 
 class SeededDataset(torch.utils.data.Dataset[Any]):
@@ -52,7 +72,20 @@ class SeededDataset(torch.utils.data.Dataset[Any]):
             place = Place(place, place)
         with separate_randomness():
             seed_generators(self.seed, place.position)
-            return self.dataset[place.picture]
+            try:
+                return self.dataset[place.picture]
+            except Exception as error:
+                if not isinstance(error, UserError) and not _is_of_basicsr(error):
+                    raise
+                raise SampleError(" ".join(str(error).split())) from error
+
+
+def _is_of_basicsr(error: Exception) -> bool:
+    """Returns whether BasicSR's reading of data raised it: a picture smaller than its crop."""
+    if not isinstance(error, ValueError):
+        return False
+    *_, frame = traceback.walk_tb(error.__traceback__)
+    return str(frame[0].f_globals.get("__name__")).startswith("basicsr.data.")
 
 
 def adapt_section(section: dict[str, Any]) -> dict[str, Any]:
@@ -92,6 +125,25 @@ def prepare_loader(
     if loader.worker_init_fn is not None:
         # Where workers start anew in every epoch, they see the sampler as it is then.
         loader.worker_init_fn = partial(seed_worker, seed=seed, rank=rank, sampler=sampler)
+
+
+@contextmanager
+def living_workers() -> Iterator[None]:
+    """Says in one line that a process that reads pictures has died, which may come at any time.
+
+    Raises:
+        WorkerDiedError: one has.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error)
+        if not text.startswith("DataLoader worker"):
+            raise
+        raise WorkerDiedError(
+            f"a process that reads pictures has died ({text.splitlines()[0]}); if memory ran out, "
+            "lower datasets.train.num_worker_per_gpu"
+        ) from error
 
 
 def seed_worker(worker_id: int, seed: int | None, rank: int, sampler: Any) -> None:

@@ -7,9 +7,14 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from basicsr_mambair.options.sections import TrainOptions
+from basicsr_mambair.training.guard import StepGuard
 from basicsr_mambair.training.interrupts import Interrupts
+from basicsr_mambair.training.loaders import living_workers
 from basicsr_mambair.training.randomness import separate_randomness
 from basicsr_mambair.training.resuming import Resumed, RunState
+from basicsr_mambair.training.retention import delete_old
+from basicsr_mambair.training.writing import CheckpointWriter
 
 
 class Training:
@@ -47,6 +52,10 @@ class Training:
         self.sampler = batches.sampler
         self.batch = self.sampler.batch * self.sampler.processes
         self._validated = -1
+        most = options["train"].get("max_skipped_steps", TrainOptions.max_skipped_steps)
+        self.guard = StepGuard(model, most, self.log)
+        self.writer = CheckpointWriter()
+        model.checkpoint_writer = self.writer
 
     def run(self, resumed: Resumed | None) -> None:
         """Trains to the last iteration; saves the latest weights and validates.
@@ -58,6 +67,13 @@ class Training:
             CheckpointError: a checkpoint could not be written.
             TrainingInterrupted: a signal came; a checkpoint has been saved.
         """
+        try:
+            with living_workers():
+                self._run(resumed)
+        finally:
+            self.writer.close()
+
+    def _run(self, resumed: Resumed | None) -> None:
         begin = 0 if resumed is None else resumed.iteration
         self.model.run_state = RunState(self.options, self.batch, begin, self.sampler.start)
         self.interrupts.listen()
@@ -73,6 +89,7 @@ class Training:
         self.log.info("Save the latest model.")
         self.model.save(epoch=-1, current_iter=-1)  # the latest
         self.validate(max(begin, self.total))
+        self.writer.finish()
         if self.tb_logger:
             self.tb_logger.close()
 
@@ -89,6 +106,7 @@ class Training:
             self.model.feed_data(batch)
             self.model.optimize_parameters(iteration)
             iterating.record()
+            self.guard.check(iteration, batch)
             if self._is_due(iteration, "print"):
                 messages(
                     {
@@ -106,7 +124,9 @@ class Training:
             if stopped or self._is_due(iteration, "save") or iteration == self.total:
                 self.save(iteration)
             if stopped:
-                self.interrupts.stop(iteration)
+                self.writer.finish()
+                self.interrupts.stop(iteration, saved=self.guard.in_a_row == 0)
+            self.writer.check()
             if self._is_due(iteration, "val"):
                 self.validate(iteration)
             reading.start()
@@ -125,10 +145,19 @@ class Training:
             yield batch
 
     def save(self, iteration: int) -> None:
-        """Saves networks and training state."""
+        """Saves networks and training state; deletes those that need not be kept.
+
+        While steps are skipped nothing is saved: what is there may be the last that is healthy.
+        """
+        if self.guard.in_a_row:
+            self.log.warning(f"iteration {iteration}: not saved, because its step was skipped.")
+            return
         self.log.info("Saving models and training states.")
+        self.writer.finish()  # at most one checkpoint waits in memory
         self.model.run_state.note_random_states()
         self.model.save(self._epoch(iteration), iteration)
+        if self.options["rank"] == 0:
+            self.writer.then(lambda: delete_old(self.options["path"], self.options["logger"]))
 
     def validate(self, iteration: int) -> None:
         """Validates on every data set, unless this iteration has been validated."""
@@ -140,6 +169,19 @@ class Training:
                 self.model.validation(
                     loader, iteration, self.tb_logger, self.options["val"]["save_img"]
                 )
+        self._keep_best(iteration)
+
+    def _keep_best(self, iteration: int) -> None:
+        """Saves weights that are the best so far on the first data set."""
+        metric = self.options["logger"].get("keep_best")
+        records: dict[str, Any] = getattr(self.model, "best_metric_results", {})
+        if metric is None or not records:  # other processes than the first have no figures
+            return
+        name = self.validation_loaders[0].dataset.opt["name"]
+        best = records[name][metric]
+        if best["iter"] == iteration:
+            self.log.info(f"Best {metric} so far on {name}: {best['val']:.4f}; saving the weights.")
+            self.model.save(-1, f"best_{metric}")
 
     def _epoch(self, iteration: int) -> int:
         """The epoch of an iteration's first sample."""

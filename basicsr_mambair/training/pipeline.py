@@ -12,7 +12,14 @@ import torch
 from basicsr_mambair.training.interrupts import Interrupts
 from basicsr_mambair.training.loop import Training
 from basicsr_mambair.training.resuming import Resumed, find_resume_state, resume_model
+from basicsr_mambair.training.retention import check_space
 from basicsr_mambair.training.sampling import RunSampler, samples_per_process
+from mambair.atomic import sweep
+from mambair.errors import UserError
+
+
+class RunFolderError(UserError):
+    """The folder of a run cannot be written to."""
 
 
 def run_training(options: dict[str, Any], option_file: str, root: str) -> None:
@@ -25,6 +32,7 @@ def run_training(options: dict[str, Any], option_file: str, root: str) -> None:
 
     Raises:
         CheckpointError: a checkpoint cannot be read or written.
+        RunFolderError: the folder of the run cannot be written to.
         TrainingInterrupted: a signal came; a checkpoint has been saved.
     """
     from basicsr.models import build_model
@@ -33,22 +41,47 @@ def run_training(options: dict[str, Any], option_file: str, root: str) -> None:
     from basicsr.utils.options import dict2str
 
     options["root_path"] = root
-    torch.backends.cudnn.benchmark = True
+    repeatable = bool(options["train"].get("deterministic"))
+    _choose_operators(repeatable)
     with Interrupts() as interrupts:
         resumed = find_resume_state(options)
-        _make_folders(options, resumed)
-        copy_opt_file(option_file, options["path"]["experiments_root"])
         log_file = Path(options["path"]["log"]) / f"train_{options['name']}_{get_time_str()}.log"
-        log = get_root_logger(log_level=logging.INFO, log_file=str(log_file))
+        try:
+            _make_folders(options, resumed)
+            copy_opt_file(option_file, options["path"]["experiments_root"])
+            log = get_root_logger(log_level=logging.INFO, log_file=str(log_file))
+        except OSError as error:
+            raise RunFolderError(
+                f"{error.filename or log_file.parent}: cannot be written to ({error.strerror}); "
+                "path.experiments_root names another place"
+            ) from error
         log.info(get_env_info())
         log.info(dict2str(options))
+        if options["rank"] == 0:
+            _sweep(options, log)
+        if options["num_gpu"] and not repeatable:
+            log.info(
+                "Some operators do not give the same bits every time on a GPU, so a resumed run is "
+                "not the same to the last bit; train.deterministic: true chooses those that do."
+            )
         tb_logger = init_tb_loggers(options)
         batches, validation = _loaders(options, resumed, log)
         model = build_model(options)
         if resumed is not None:
-            resume_model(model, resumed, log)
+            resume_model(model, resumed, options, log)
+        begin = 0 if resumed is None else resumed.iteration
+        if options["rank"] == 0 and (note := check_space(model, options, begin)):
+            log.warning(note)
         training = Training(options, model, batches, validation, tb_logger, interrupts)
         training.run(resumed)
+
+
+def _choose_operators(repeatable: bool) -> None:
+    """Lets torch choose the fastest operators of a GPU, or those that repeat their results."""
+    torch.backends.cudnn.benchmark = not repeatable
+    if repeatable:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+        torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def _make_folders(options: dict[str, Any], resumed: Resumed | None) -> None:
@@ -60,6 +93,13 @@ def _make_folders(options: dict[str, Any], resumed: Resumed | None) -> None:
     logs = options["logger"].get("use_tb_logger") and "debug" not in options["name"]
     if logs and options["rank"] == 0:
         mkdir_and_rename(os.path.join(options["root_path"], "tb_logger", options["name"]))
+
+
+def _sweep(options: dict[str, Any], log: logging.Logger) -> None:
+    """Removes what processes left that were killed while they wrote."""
+    for folder in ("models", "training_states"):
+        for stray in sweep(options["path"][folder]):
+            log.warning(f"removed an incomplete file of a run that was killed: {stray}")
 
 
 def _loaders(

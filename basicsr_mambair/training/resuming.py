@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from basicsr_mambair.training.checkpoints import latest_training_state
+from basicsr_mambair.training.changes import (
+    changes_since,
+    described,
+    plain,
+    resume_with_changes,
+)
 from basicsr_mambair.training.randomness import (
     random_state,
     restore_random_state,
     seed_generators,
 )
+from basicsr_mambair.training.retention import training_states
 from basicsr_mambair.training.sampling import samples_per_process
-from mambair.checkpoint import load_checkpoint
+from mambair.checkpoint import CheckpointError, load_checkpoint, non_finite
 
 # Attributes of models that are part of a run: the pool of pairs of BasicSR's Real-ESRGAN models,
 # and the best figures so far.
@@ -55,6 +61,7 @@ class RunState:
         return {
             "position": self.position_before(iteration + 1),
             "seed": self.options["manual_seed"],
+            "options": plain(self.options),
             "random_states": self._random_states,
             "attributes": {key: getattr(model, key) for key in _KEPT if hasattr(model, key)},
         }
@@ -69,12 +76,19 @@ class Resumed:
         contents: what it holds.
         iteration: the last iteration that was made.
         position: number of samples that the run has been trained on.
+        notes: what the log should say.
     """
 
     path: str
     contents: dict[str, Any]
     iteration: int
     position: int
+    notes: list[str] = field(default_factory=list)
+
+    def weights(self, network: str) -> Path:
+        """The file of the weights of a network (``network_g``) that belong to the state."""
+        label = network.removeprefix("network_")
+        return Path(self.path).parent.parent / "models" / f"net_{label}_{self.iteration}.pth"
 
     def is_of(self, options: dict[str, Any]) -> bool:
         """Returns whether the state belongs to the run that these options name."""
@@ -95,35 +109,114 @@ class Resumed:
 def find_resume_state(options: dict[str, Any]) -> Resumed | None:
     """Loads the training state to resume from onto the CPU; ``None`` if training begins anew.
 
-    Where ``manual_seed`` is not given, the seed is that of the run that continues.
+    With ``--auto_resume`` that is the newest of the run whose files are whole and finite. Where
+    ``manual_seed`` is not given, the seed is that of the run that continues.
 
     Raises:
-        CheckpointError: it cannot be read.
+        CheckpointError: it cannot be read, or lacks its weights.
     """
-    from basicsr.utils import check_resume
-
     path = options["path"].get("resume_state")
-    if options["auto_resume"]:
-        path = latest_training_state(options["path"]["training_states"]) or path
-        options["path"]["resume_state"] = path
-    if not path:
+    states = training_states(options["path"]["training_states"]) if options["auto_resume"] else {}
+    if states:
+        resumed = _newest_whole(list(states.values()), options)
+    elif path:
+        resumed = _read(Path(path), options)
+    else:
         return None
+    _use_weights(resumed, options)
+    if options.get("seed_was_drawn") and "seed" in resumed.contents:
+        options["manual_seed"] = resumed.contents["seed"]
+    return resumed
+
+
+def _newest_whole(paths: list[Path], options: dict[str, Any]) -> Resumed:
+    """The first state that can be read, with its weights; says what is wrong with those before."""
+    notes = []
+    for path in paths:
+        try:
+            resumed = _read(path, options)
+            _check_weights(resumed, options)
+        except CheckpointError as error:
+            notes.append(f"not resumed from iteration {path.stem}: {error}")
+        else:
+            resumed.notes[:0] = notes
+            return resumed
+    reasons = "\n  ".join(notes)
+    raise CheckpointError(
+        f"{paths[0].parent}: there is no whole training state to resume from; without "
+        f"--auto_resume, training begins anew\n  {reasons}"
+    )
+
+
+def _read(path: Path, options: dict[str, Any]) -> Resumed:
     contents = load_checkpoint(path)  # optimizers move their state to their parameters' device
+    missing = [key for key in ("iter", "optimizers", "schedulers") if key not in contents]
+    if missing:
+        raise CheckpointError(f"{path}: is not a training state: it lacks {', '.join(missing)}")
+    wrong = non_finite(contents["optimizers"], "optimizers")
+    if wrong:
+        raise CheckpointError(f"{path}: the optimizer's state is not finite: {wrong[0]}")
     iteration = int(contents["iter"])
-    check_resume(options, iteration)
-    if options.get("seed_was_drawn") and "seed" in contents:
-        options["manual_seed"] = contents["seed"]
     batch = samples_per_process(options) * options["world_size"]
-    position = contents.get("position", iteration * batch)
-    return Resumed(path, contents, iteration, position)
+    return Resumed(str(path), contents, iteration, contents.get("position", iteration * batch))
 
 
-def resume_model(model: Any, resumed: Resumed, log: logging.Logger) -> None:
-    """Restores optimizers, schedulers and further state of a model."""
-    model.resume_training(resumed.contents)
-    for key, value in resumed.contents.get("attributes", {}).items():
+def _networks(options: dict[str, Any]) -> list[str]:
+    ignored = options["path"].get("ignore_resume_networks") or ()
+    return [key for key in options if key.startswith("network_") and key not in ignored]
+
+
+def _check_weights(resumed: Resumed, options: dict[str, Any]) -> None:
+    for key in _networks(options):
+        path = resumed.weights(key)
+        wrong = non_finite(load_checkpoint(path))
+        if wrong:
+            raise CheckpointError(f"{path}: these weights are not finite: {wrong[0]}")
+
+
+def _use_weights(resumed: Resumed, options: dict[str, Any]) -> None:
+    """Lets every network begin with the weights beside the state."""
+    path = options["path"]
+    path["resume_state"] = resumed.path
+    for key in _networks(options):
+        weights, before = resumed.weights(key), path.get(f"pretrain_{key}")
+        if not weights.is_file():
+            raise CheckpointError(
+                f"path.resume_state: {resumed.path} is there, but the weights that belong to it "
+                f"are not: {weights}"
+            )
+        if before:
+            resumed.notes.append(f"path.pretrain_{key} is not used: {before}; {weights} is")
+        path[f"pretrain_{key}"] = str(weights)
+        label = key.removeprefix("network_")
+        if path.get(f"param_key_{label}") == "params_ema":
+            path[f"param_key_{label}"] = "params"
+
+
+def resume_model(
+    model: Any, resumed: Resumed, options: dict[str, Any], log: logging.Logger
+) -> None:
+    """Restores optimizers, schedulers and further state of a model.
+
+    Options that have changed are heeded; the log says which.
+
+    Raises:
+        CheckpointError: the state is of another kind of model.
+    """
+    contents = resumed.contents
+    changes = changes_since(contents.get("options"), options)
+    for note in [*resumed.notes, *described(changes)]:
+        log.warning(note)
+    for kind in ("optimizers", "schedulers"):
+        there, wanted = len(contents[kind]), len(getattr(model, kind))
+        if there != wanted:
+            raise CheckpointError(
+                f"{resumed.path}: holds {there} {kind}, but {type(model).__name__} has {wanted}"
+            )
+    resume_with_changes(model, contents, changes, options["train"].get("warmup_iter", -1))
+    for key, value in contents.get("attributes", {}).items():
         setattr(model, key, _on_device(value, model.device))
-    epoch = resumed.contents.get("epoch")
+    epoch = contents.get("epoch")
     log.info(f"Resuming training from epoch: {epoch}, iter: {resumed.iteration}.")
 
 

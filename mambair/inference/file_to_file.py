@@ -89,6 +89,8 @@ def _restore_frames(
 
         try:
             restored.append(restorer(frame, "bgr", advance))
+        except PictureError as error:
+            raise PictureError(f"{source}: {error}") from error
         except RuntimeError as error:
             if "out of memory" not in str(error) and "can't allocate memory" not in str(error):
                 raise

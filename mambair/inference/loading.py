@@ -18,6 +18,7 @@ from mambair.archs.registry import (
 )
 from mambair.checkpoint import (
     SECTION_KEY,
+    check_fits,
     load_checkpoint,
     load_into,
     weights_of,
@@ -121,6 +122,8 @@ def read_network(
     weights, _ = weights_of(contents, path, key)
     section = contents.get(SECTION_KEY)
     if isinstance(section, Mapping) and "type" in section:
+        # Before memory is allocated: a section may ask for any amount of it.
+        check_fits(_build(build_on_meta, section, path), weights, path)
         return weights, dict(section)
     return _detect(weights, path, detect)
 

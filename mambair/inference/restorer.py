@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mambair.archs.contract import Contract, ContractError, contract_of
 from mambair.archs.padding import run_padded
 from mambair.errors import CheckpointError
+from mambair.imaging.errors import PictureError
 from mambair.imaging.metadata import metadata_of
 from mambair.imaging.pillow import pillow_of_pixels
 from mambair.imaging.pixels import Pixels, swap_order
@@ -117,7 +118,8 @@ class Restorer:
             PIL picture holds the color profile, EXIF (upright), XMP and resolution of the source.
 
         Raises:
-            PictureError: it is none of these; says what was given and what is accepted.
+            PictureError: it is none of these (says what was given and what is accepted), or the
+                network's result is not finite.
 
         Examples:
             >>> import mambair, numpy as np
@@ -227,6 +229,11 @@ class Restorer:
 
         with torch.inference_mode():
             y = self_ensemble(whole, x) if self.self_ensemble else whole(x)
+        if not bool(y.isfinite().all()):
+            raise PictureError(
+                "the network's result is not finite (NaN or infinite); weights that exploded in "
+                "training do that, and half precision may"
+            )
         restored: Pixels = y[0].numpy().transpose(1, 2, 0)
         return restored
 

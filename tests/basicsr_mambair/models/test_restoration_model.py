@@ -194,14 +194,14 @@ def test_ema_follows() -> None:
     torch.testing.assert_close(trained.net_g_ema.conv_first.weight, expected)
 
 
-def test_a_loss_that_is_not_finite_stops_before_the_step() -> None:
+def test_a_loss_that_is_not_finite_changes_nothing() -> None:
     trained = model()
     before = copy.deepcopy(trained.net_g.state_dict())
     data = batch()
     data["gt"][0, 0, 0, 0] = float("nan")
     trained.feed_data(data)
-    with pytest.raises(FloatingPointError, match="iteration 7: loss l_pix is nan"):
-        trained.optimize_parameters(7)
+    trained.optimize_parameters(7)
+    assert math.isnan(trained.log_dict["l_pix"])
     for name, value in trained.net_g.state_dict().items():
         assert torch.equal(value, before[name])
 
@@ -252,13 +252,13 @@ def test_validation_reports_the_baseline(pairs: Path, caplog: pytest.LogCaptureF
     assert trained.metric_results["psnr"] == pytest.approx(expected, abs=0.2)
 
 
-def test_gradients_that_are_not_finite_stop_before_the_step() -> None:
+def test_gradients_that_are_not_finite_change_nothing() -> None:
     trained = model(train={"grad_clip_norm": 1.0})
     before = copy.deepcopy(trained.net_g.state_dict())
     trained.net_g.conv_first.weight.register_hook(lambda grad: grad * float("inf"))
     trained.feed_data(batch())
-    with pytest.raises(FloatingPointError, match="iteration 3: the norm of the gradients is"):
-        trained.optimize_parameters(3)
+    trained.optimize_parameters(3)
+    assert not math.isfinite(trained.log_dict["grad_norm"])
     for name, value in trained.net_g.state_dict().items():
         assert torch.equal(value, before[name])
 

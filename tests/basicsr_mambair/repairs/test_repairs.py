@@ -160,18 +160,39 @@ def prefetch_errors(tmp_path: Path) -> None:
     assert "picture 3 is damaged" in str(outcome[0])
 
 
-def resume_without_gpu(tmp_path: Path) -> None:
+def training_pipeline(tmp_path: Path) -> None:
     import basicsr.train
+    import cv2
+    import yaml
 
-    folder = tmp_path / "elsewhere" / "training_states"
-    folder.mkdir(parents=True)
-    for iteration in (5, 20, 10):
-        torch.save({"iter": iteration}, folder / f"{iteration}.state")
-    path = {"training_states": str(folder), "models": str(tmp_path), "resume_state": None}
-    options = {"auto_resume": True, "name": "x", "path": path, "network_g": {}}
-    state = basicsr.train.load_resume_state(options)
-    assert state == {"iter": 20}
-    assert path["pretrain_network_g"].endswith("net_g_20.pth")
+    for name, side in (("GT", 32), ("LQ", 16)):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            picture = np.full((side, side, 3), 80 * number, np.uint8)
+            cv2.imwrite(str(tmp_path / name / f"{number}.png"), picture)
+    roots = {"dataroot_gt": str(tmp_path / "GT"), "dataroot_lq": str(tmp_path / "LQ")}
+    contents = {
+        "name": "run", "model_type": "SRModel", "scale": 2, "num_gpu": 0, "manual_seed": 1,
+        "datasets": {"train": {
+            "type": "PairedImageDataset", **roots, "gt_size": 16, "batch_size_per_gpu": 4,
+            "num_worker_per_gpu": 0}},
+        "network_g": {"type": "EDSR", "num_in_ch": 3, "num_out_ch": 3, "num_feat": 4,
+                      "num_block": 1, "upscale": 2},
+        "train": {"optim_g": {"type": "Adam", "lr": 1e-4}, "total_iter": 3,
+                  "scheduler": {"type": "MultiStepLR", "milestones": [2]},
+                  "pixel_opt": {"type": "L1Loss"}},
+        "logger": {"save_checkpoint_freq": 3},
+    }  # fmt: skip
+    file = tmp_path / "run.yml"
+    file.write_text(yaml.safe_dump(contents))
+    argv = sys.argv
+    sys.argv = ["train.py", "-opt", str(file)]
+    try:
+        basicsr.train.train_pipeline(str(tmp_path))
+    finally:
+        sys.argv = argv
+    states = tmp_path / "experiments" / "run" / "training_states"
+    assert (states / "3.state").exists(), "less than a batch of pictures is never trained on"
 
 
 def every_optimizer(tmp_path: Path) -> None:
@@ -267,6 +288,20 @@ def log_encoding(tmp_path: Path) -> None:
     assert (tmp_path / "run.log").read_bytes().endswith("σ ×2\n".encode())
 
 
+def validation_results(tmp_path: Path) -> None:
+    from basicsr.models.sr_model import SRModel
+
+    picture = {"lq": torch.zeros(1, 3, 4, 4), "lq_path": ["night.png"]}
+    loader = SimpleNamespace(dataset=SimpleNamespace(opt={"name": "set"}))
+    loader = type("Loader", (list,), vars(loader))([picture])
+    model = SRModel.__new__(SRModel)
+    model.opt, model.is_train, model.device = {"val": {}}, False, torch.device("cpu")
+    model.net_g = nn.Conv2d(3, 3, 1)
+    nn.init.constant_(model.net_g.weight, float("nan"))
+    with pytest.raises(ValueError, match=r"night\.png: the network's result is not finite"):
+        model.nondist_validation(loader, "measured", None, False)
+
+
 # Check, and how it fails without the repair.
 CHECKS: dict[str, tuple[Callable[[Path], None], type[BaseException], str]] = {
     check.__name__: (check, error, message)
@@ -278,12 +313,13 @@ CHECKS: dict[str, tuple[Callable[[Path], None], type[BaseException], str]] = {
         (ddp_without_gpu, Exception, "CUDA|cuda|NVIDIA"),
         (loader_workers, AssertionError, "two epochs draw the same"),
         (prefetch_errors, AssertionError, "the loader waits forever"),
-        (resume_without_gpu, AssertionError, "None == "),
+        (training_pipeline, AssertionError, "never trained on"),
         (every_optimizer, NotImplementedError, "AdamW is not supperted"),
         (cuda_on_device_of_model, Exception, "CUDA|cuda|NVIDIA"),
         (filtering_any_strides, RuntimeError, "view size is not compatible"),
         (option_loading, SystemExit, "2"),
         (option_copies, AssertionError, "extends"),
+        (validation_results, BaseException, "DID NOT RAISE"),
         (log_encoding, AssertionError, "the encoding is the locale's"),
     )
 }

@@ -1,0 +1,89 @@
+"""Validation and measurement: pictures whose result is not finite, and true words in the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from mambair.imaging.errors import PictureError
+
+
+class NamedLoader:
+    """A loader of validation that remembers the pictures of its last batch.
+
+    Args:
+        loader: a ``DataLoader``.
+
+    Attributes:
+        dataset: that of the loader.
+        pictures: paths of the pictures.
+    """
+
+    def __init__(self, loader: Any) -> None:
+        self._loader, self.dataset = loader, loader.dataset
+        self.pictures = ""
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in self._loader:
+            paths = batch.get("lq_path") or batch.get("gt_path") or "a picture without a name"
+            self.pictures = paths if isinstance(paths, str) else ", ".join(map(str, paths))
+            yield batch
+
+
+def validate_finite(
+    model: Any, validate: Callable[..., None], loader: Any, current_iter: Any, *rest: Any
+) -> None:
+    """Runs a model's validation, and names pictures whose result is not finite.
+
+    Args:
+        model: a model of BasicSR.
+        validate: its ``nondist_validation`` as BasicSR has it.
+        loader: the loader of a data set.
+        current_iter: iteration or, in a measurement, the name of the run.
+        rest: TensorBoard's writer, and whether pictures are saved.
+
+    Raises:
+        PictureError: in a measurement, the result of a picture is not finite. Training goes on, and
+            the log says so.
+    """
+    from basicsr.utils import get_root_logger
+
+    named, visuals = NamedLoader(loader), model.get_current_visuals
+
+    def get_current_visuals() -> Any:
+        found = visuals()
+        if not bool(found["result"].isfinite().all()):
+            text = f"{named.pictures}: the network's result is not finite (NaN or infinite)"
+            if not model.is_train:
+                raise PictureError(text)
+            get_root_logger().warning(f"{text}, so the figures of this validation mean nothing")
+        return found
+
+    model.get_current_visuals = get_current_visuals
+    try:
+        validate(model, named, current_iter, *rest)
+    finally:
+        del model.get_current_visuals
+
+
+def log_figures(
+    model: Any, write: Callable[..., None], current_iter: Any, dataset: str, tb_logger: Any
+) -> None:
+    """Logs the figures of a validation; the best of several only where there are several.
+
+    Args:
+        model: a model of BasicSR.
+        write: its ``_log_validation_metric_values`` as BasicSR has it.
+        current_iter: iteration or, in a measurement, the name of the run.
+        dataset: name of the data set.
+        tb_logger: TensorBoard's writer, or ``None``.
+    """
+    best = vars(model).pop("best_metric_results", None) if not model.is_train else None
+    try:
+        write(model, current_iter, dataset, tb_logger)
+    finally:
+        if best is not None:
+            model.best_metric_results = best

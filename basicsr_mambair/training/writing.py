@@ -1,0 +1,111 @@
+"""Writes checkpoints in a thread while training goes on, in order, from snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import torch
+
+from mambair.checkpoint import CheckpointError, non_finite, save_checkpoint
+
+_SHOWN = 4  # names in a message
+
+
+class CheckpointWriter:
+    """Files are written one after the other in a thread; training waits only for the last save.
+
+    What fails is raised in the trainer's thread, by the next call of any method; what was handed
+    over after it is not written.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints")
+        self._tasks: list[Future[None]] = []
+
+    def write(self, contents: Mapping[str, Any], path: str, checked: tuple[str, ...]) -> None:
+        """Takes a snapshot and writes it soon.
+
+        Args:
+            contents: the contents of the file; tensors may change after the call.
+            path: the file.
+            checked: entries that are refused if they are not finite.
+
+        Raises:
+            CheckpointError: an earlier file could not be written.
+        """
+        copied = snapshot(contents)
+        self.then(lambda: write_healthy(copied, path, checked))
+
+    def then(self, task: Callable[[], None]) -> None:
+        """Does something after everything that has been handed over, unless that fails.
+
+        Raises:
+            CheckpointError: an earlier file could not be written.
+        """
+        self.check()
+        before = self._tasks[-1] if self._tasks else None
+
+        def run() -> None:
+            if before is not None:
+                before.result()
+            task()
+
+        self._tasks.append(self._thread.submit(run))
+
+    def check(self) -> None:
+        """Raises what has failed so far; does not wait.
+
+        Raises:
+            CheckpointError: a file could not be written.
+        """
+        done = [task for task in self._tasks if task.done()]
+        self._tasks = [task for task in self._tasks if not task.done()]
+        for task in done:
+            task.result()
+
+    def finish(self) -> None:
+        """Waits until everything is written.
+
+        Raises:
+            CheckpointError: a file could not be written.
+        """
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.result()
+
+    def close(self) -> None:
+        """Waits until everything that can be written is; raises nothing."""
+        self._thread.shutdown()
+
+
+def write_healthy(contents: Mapping[str, Any], path: str, checked: tuple[str, ...]) -> None:
+    """Writes a checkpoint unless entries of it are not finite.
+
+    Raises:
+        CheckpointError: they are not, or the file could not be written; a file of that name is as
+            it was.
+    """
+    wrong = non_finite({key: contents[key] for key in checked})
+    if wrong:
+        more = f", and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+        raise CheckpointError(
+            f"{path}: is not written, because these values are not finite (NaN or infinite): "
+            f"{', '.join(wrong[:_SHOWN])}{more}; the checkpoints before it are as they were. "
+            "Continue from the last with --auto_resume and a smaller learning rate, or with "
+            "train.grad_clip_norm"
+        )
+    save_checkpoint(contents, path)
+
+
+def snapshot(value: Any) -> Any:
+    """A copy of nested containers whose tensors are copied to the CPU."""
+    if torch.is_tensor(value):
+        copied = value.detach().to("cpu")
+        return copied.clone() if copied.data_ptr() == value.data_ptr() else copied
+    if isinstance(value, Mapping):
+        return {key: snapshot(each) for key, each in value.items()}
+    if isinstance(value, tuple):
+        return tuple(map(snapshot, value))
+    return list(map(snapshot, value)) if isinstance(value, list) else value

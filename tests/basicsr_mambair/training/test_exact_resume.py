@@ -1,0 +1,132 @@
+"""A run that was stopped and resumed ends as one that never stopped, bit for bit."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from basicsr_mambair.models import RestorationModel
+from basicsr_mambair.training.interrupts import TrainingInterrupted
+from tests.basicsr_mambair.training.runs import Runs, contents, differences
+
+COSINE = {"type": "CosineAnnealingRestartLR", "periods": [4, 6], "restart_weights": [1, 0.5],
+          "eta_min": 1e-5}  # fmt: skip
+
+
+def folder_for(pairs: Path, name: str) -> Path:
+    for part in ("HR", "LR"):
+        shutil.copytree(pairs / part, pairs / name / part)
+    return pairs / name
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"datasets__train__num_worker_per_gpu": 2},
+        {"datasets__train__num_worker_per_gpu": 1, "datasets__train__prefetch_mode": "cpu",
+         "datasets__train__persistent_workers": True, "datasets__train__num_prefetch_queue": 3},
+        {"datasets__train__prefetch_mode": "cpu", "train__warmup_iter": 8},
+        {"datasets__train__batch_size_per_gpu": 20},  # more than an epoch
+        {"train__scheduler": COSINE, "train__gradient_accumulation": 2},
+        {"train__amp": "bf16", "train__optim_g": {"type": "AdamW", "lr": 1e-3}},
+        {"train__amp": "fp16", "train__grad_clip_norm": 0.5},
+        {"train__optim_g": {"type": "SGD", "lr": 1e-2, "momentum": 0.9}, "train__ema_decay": 0},
+        {"logger__save_checkpoint_freq": 4},  # saved and validated at the same iteration
+    ],
+    ids=str,
+)  # fmt: skip
+def test_stopped_and_resumed(changes: dict[str, Any], pairs: Path) -> None:
+    whole, parts = (Runs(folder_for(pairs, name)) for name in ("whole", "parts"))
+    whole.train(contents(**changes))
+    parts.train(contents(**changes), stop_after=5)
+    torch.rand(100)  # whatever else the process has drawn
+    parts.train(contents(**changes), resume=True, stop_after=8)
+    parts.train(contents(**changes), resume=True)
+    expected, found = whole.end(), parts.end()
+    assert sorted(expected["losses"]) == list(range(1, 10))
+    assert sorted(expected["figures"]) == [4, 8, 9], "validated when due and at the end, once each"
+    assert differences(expected, found) == []
+
+
+def test_a_network_that_draws_in_training(pairs: Path) -> None:
+    """Routing noise comes from the generator of the process."""
+    network = {
+        "type": "MambaIRv2Light", "upscale": 2, "embed_dim": 28, "d_state": 2, "depths": [1],
+        "num_heads": [2], "window_size": 4, "inner_rank": 4, "num_tokens": 4, "mlp_ratio": 1.0,
+        "upsampler": "pixelshuffledirect",
+    }  # fmt: skip
+    whole, parts = (Runs(folder_for(pairs, name)) for name in ("whole", "parts"))
+    whole.train(contents(total=6, network_g=network))
+    parts.train(contents(total=6, network_g=network), stop_after=4)
+    parts.train(contents(total=6, network_g=network), resume=True)
+    assert differences(whole.end(), parts.end()) == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_do_not_matter(workers: int, pairs: Path) -> None:
+    none, some = (Runs(folder_for(pairs, name)) for name in ("none", "some"))
+    none.train(contents(total=3))
+    some.train(contents(total=3, datasets__train__num_worker_per_gpu=workers))
+    assert differences(none.losses, some.losses) == []
+
+
+def test_a_drawn_seed_is_kept(pairs: Path) -> None:
+    runs = Runs(pairs)
+    runs.train(contents(manual_seed=None), stop_after=4)
+    runs.train(contents(manual_seed=None), resume=True)
+    first = torch.load(runs.own / "training_states" / "3.state")["seed"]
+    assert runs.end()["state"]["seed"] == first
+
+
+def test_how_often_one_validates_does_not_change_the_training(pairs: Path) -> None:
+    often, never = (Runs(folder_for(pairs, name)) for name in ("often", "never"))
+    often.train(contents(total=4, val__val_freq=1))
+    never.train(contents(total=4, val__val_freq=100))
+    assert differences(often.losses, never.losses) == []
+    assert often.figures[4] == never.figures[4]
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_saves(name: str, pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not hasattr(signal, name):
+        pytest.skip("this system has no such signal")
+    whole, parts = (Runs(folder_for(pairs, each)) for each in ("whole", "parts"))
+    whole.train(contents())
+    step = RestorationModel.optimize_parameters
+
+    def optimize_parameters(self: Any, current_iter: int) -> None:
+        step(self, current_iter)
+        if current_iter == 5:
+            os.kill(os.getpid(), getattr(signal, name))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RestorationModel, "optimize_parameters", optimize_parameters)
+        with pytest.raises(TrainingInterrupted, match=r"saved iteration 5\. .*--auto_resume"):
+            parts.train(contents())
+    assert (parts.own / "training_states" / "5.state").exists()
+    parts.train(contents(), resume=True)
+    assert differences(whole.end(), parts.end()) == []
+
+
+def test_the_log_has_true_words(pairs: Path, caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("basicsr")
+    logger.addHandler(caplog.handler)
+    try:
+        Runs(pairs).train(contents(total=4, val__val_freq=4))
+    finally:
+        logger.removeHandler(caplog.handler)
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.split("[eta: ")[1].split(",")[0] for line in lines if "[eta: " in line][-1] == (
+        "0:00:00"
+    )
+    assert "day" not in "".join(line for line in lines if "[eta: " in line)
+    assert sum("# psnr" in line for line in lines) == 1
+    assert "@ 4 iter" in caplog.text
