@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from packaging.version import Version
 
 from mambair.errors import UserError
 from mambair.imaging.listing import resolve_root
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from realesrgan_compat.enhancer import Enhancer
     from realesrgan_compat.video.restoring import VideoOptions
 
+_LEAST_PYAV = Version("18")
 _IGNORED = {
     "extract_frame_first": "frames are never stored",
     "num_process_per_gpu": "one process runs",
@@ -135,8 +137,7 @@ def videos(
     \b
     realesrgan-mambair-video -i film.mp4 -n tiny_x2
     """
-    if importlib.util.find_spec("av") is None:
-        raise UserError("videos need the package av: pip install 'basicsr-mambair[video]'")
+    _check_pyav()
     from realesrgan_compat.video.restoring import VideoOptions, check_video
 
     for name, given in (
@@ -160,6 +161,19 @@ def videos(
     click.echo(f"{len(jobs) - len(failures)} of {len(jobs)} videos enlarged to {output}")
     if failures:
         raise SystemExit(1)
+
+
+def _check_pyav() -> None:
+    try:
+        found = Version(version("av"))
+    except PackageNotFoundError:
+        found = None
+    if found is None or found < _LEAST_PYAV:
+        has = "is not installed" if found is None else f"is here in version {found}"
+        raise UserError(
+            f"videos need the package av, {_LEAST_PYAV} or later, which {has}: pip install "
+            "'basicsr-mambair[video]' (Python 3.11 or later)"
+        )
 
 
 def _plan(item: str, output: Path, suffix: str, container: str) -> list[_Job]:

@@ -22,7 +22,7 @@ from mambair.archs.registry import build_network
 from mambair.checkpoint import save_checkpoint
 from tests.conftest import ROOT, photograph, tiny_network
 
-av = pytest.importorskip("av")
+av = pytest.importorskip("av", minversion="18")
 
 from realesrgan_compat.cli.videos import videos  # noqa: E402
 
