@@ -112,8 +112,8 @@ class RestorationUNet(ScanNetwork):
         """
         height, width = x.shape[-2:]
         # As the published test pads the network's input, so that any size gives its result.
-        x = mirror_to_multiple(x, _MULTIPLE, edge=False)
-        first = self.patch_embed(x)  # (B, C, H, W)
+        padded = mirror_to_multiple(x, _MULTIPLE, edge=False)
+        first = self.patch_embed(padded)  # (B, C, H, W)
         encoded1 = self._run(self.encoder_level1, first)
         encoded2 = self._run(self.encoder_level2, self.down1_2(encoded1))  # (B, 2C, H/2, W/2)
         encoded3 = self._run(self.encoder_level3, self.down2_3(encoded2))  # (B, 4C, H/4, W/4)
@@ -125,10 +125,9 @@ class RestorationUNet(ScanNetwork):
         joined = torch.cat([self.up2_1(decoded), encoded1], 1)
         decoded = self._run(self.refinement, self._run(self.decoder_level1, joined))
         if self.dual_pixel_task:
-            y = self.output(decoded + self.skip_conv(first))
-        else:
-            y = self.output(decoded) + x
-        return y[..., :height, :width]
+            decoded = decoded + self.skip_conv(first)
+        y: Tensor = self.output(decoded)[..., :height, :width]
+        return y if self.dual_pixel_task else y + x
 
     def _run(self, level: nn.ModuleList, x: Tensor) -> Tensor:
         """The blocks of a level, over ``(B, C, H, W)``."""

@@ -13,7 +13,6 @@ from mambair.complexity import measure_network
 from mambair.inference.restorer import Restorer
 from mambair.inference.tiles import parse_tile
 from tests.conftest import photograph
-from tests.mambair.archs.compilation import assert_compiles_and_exports
 
 SMALL = dict(dim=32, num_blocks=[1] * 4, num_refinement_blocks=1, mlp_ratio=1.5)
 
@@ -82,10 +81,6 @@ def test_checkpointing_changes_nothing() -> None:
     assert gradients[0].keys() == gradients[1].keys()
     for key, gradient in gradients[0].items():
         torch.testing.assert_close(gradients[1][key], gradient)
-
-
-def test_compile_and_export() -> None:
-    assert_compiles_and_exports(build().eval())
 
 
 def test_complexity_counts_the_padded_picture() -> None:
