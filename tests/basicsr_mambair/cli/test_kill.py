@@ -91,3 +91,24 @@ def test_killed_once(pairs: Path) -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_killed_often(workers: int, pairs: Path) -> None:
     check_killed(pairs, kills=12, workers=workers, seed=time.time_ns())
+
+
+def train_on_two(folder: Path, total: int) -> subprocess.CompletedProcess[str]:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
+    launch += ["--master_port", str(20000 + os.getpid() % 20000), "-m", "basicsr_mambair"]
+    return subprocess.run(
+        [*launch, "train", "-opt", "run.yml", "--launcher", "pytorch", "--auto_resume",
+         "--force_yml", f"train:total_iter={total}"],
+        cwd=folder, capture_output=True, text=True, timeout=600,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_two_processes_continue(pairs: Path) -> None:
+    whole, parts = (prepare(pairs, name, workers=1) for name in ("whole", "parts"))
+    for folder, legs in ((whole, (TOTAL,)), (parts, (7, TOTAL))):
+        for total in legs:
+            run = train_on_two(folder, total)
+            assert run.returncode == 0, run.stderr
+    assert differences(end(whole), end(parts)) == []

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from basicsr.utils.registry import MODEL_REGISTRY
 
-from basicsr_mambair.models import RestorationModel
 from basicsr_mambair.training.arguments import RunArguments
 from basicsr_mambair.training.run import train
 from mambair.checkpoint import load_checkpoint
@@ -86,7 +86,8 @@ class Runs:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # more would wait for each other: the network is tiny
         try:
-            with pytest.MonkeyPatch.context() as patch, _watched(patch, self, stop_after):
+            model = MODEL_REGISTRY.get(options["model_type"])
+            with pytest.MonkeyPatch.context() as patch, _watched(patch, self, stop_after, model):
                 patch.chdir(self.folder)
                 train(RunArguments(str(file), auto_resume=resume))
         finally:
@@ -98,6 +99,7 @@ class Runs:
         states = {int(path.stem): path for path in (self.own / "training_states").glob("*.state")}
         return {
             "weights": latest,
+            "others": [load_checkpoint(p) for p in (self.own / "models").glob("net_d_latest.pth")],
             "state": load_checkpoint(states[max(states)]),
             "losses": self.losses,
             "figures": self.figures,
@@ -105,8 +107,8 @@ class Runs:
 
 
 @contextmanager
-def _watched(patch: pytest.MonkeyPatch, runs: Runs, stop_after: int | None) -> Any:
-    step, validate = RestorationModel.optimize_parameters, RestorationModel.validation
+def _watched(patch: pytest.MonkeyPatch, runs: Runs, stop_after: int | None, model: Any) -> Any:
+    step, validate = model.optimize_parameters, model.validation
 
     def optimize_parameters(self: Any, current_iter: int) -> None:
         step(self, current_iter)
@@ -118,8 +120,8 @@ def _watched(patch: pytest.MonkeyPatch, runs: Runs, stop_after: int | None) -> A
         validate(self, loader, current_iter, *rest)
         runs.figures[current_iter] = dict(self.metric_results)
 
-    patch.setattr(RestorationModel, "optimize_parameters", optimize_parameters)
-    patch.setattr(RestorationModel, "validation", validation)
+    patch.setattr(model, "optimize_parameters", optimize_parameters)
+    patch.setattr(model, "validation", validation)
     try:
         yield
     except Stopped:

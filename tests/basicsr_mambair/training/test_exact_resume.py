@@ -56,6 +56,23 @@ def test_stopped_and_resumed(changes: dict[str, Any], pairs: Path) -> None:
     assert differences(expected, found) == []
 
 
+def test_two_networks(pairs: Path) -> None:
+    """BasicSR's own model with a discriminator: two optimizers, spectral norms."""
+    options = contents(
+        total=6, model_type="SRGANModel",
+        network_d={"type": "UNetDiscriminatorSN", "num_in_ch": 3, "num_feat": 4},
+        train__optim_d={"type": "Adam", "lr": 1e-3},
+        train__gan_opt={"type": "GANLoss", "gan_type": "vanilla", "real_label_val": 1.0,
+                        "fake_label_val": 0.0, "loss_weight": 0.1},
+    )  # fmt: skip
+    whole, parts = (Runs(folder_for(pairs, name)) for name in ("whole", "parts"))
+    whole.train(options)
+    parts.train(options, stop_after=4)
+    parts.train(options, resume=True)
+    assert len(parts.end()["others"]) == 1
+    assert differences(whole.end(), parts.end()) == []
+
+
 def test_a_network_that_draws_in_training(pairs: Path) -> None:
     """Routing noise comes from the generator of the process."""
     network = {
