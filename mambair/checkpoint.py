@@ -136,7 +136,7 @@ def _digest(weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     digest = hashlib.sha256(json.dumps(dict(sorted(metadata.items()))).encode())
     for name, value in sorted(weights.items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.contiguous().flatten().view(torch.uint8).numpy())
+        digest.update(value.contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

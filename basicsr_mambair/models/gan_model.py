@@ -121,8 +121,8 @@ class RestorationGANModel(RestorationModel):
         parts = list(self._parts(lq, gt))
         self.log_dict = OrderedDict()
         learns = current_iter > self.net_d_init_iters and current_iter % self.net_d_iters == 0
-        outputs = self._train_generator(parts, current_iter) if learns else self._outputs(parts)
-        self._train_discriminator(parts, outputs, current_iter)
+        outputs = self._train_generator(parts) if learns else self._outputs(parts)
+        self._train_discriminator(parts, outputs)
         self.scaler.update()
         self.update_average(current_iter)
 
@@ -143,7 +143,7 @@ class RestorationGANModel(RestorationModel):
                 outputs.append(net(part.lq).float())
         return outputs
 
-    def _train_generator(self, parts: list[_Part], current_iter: int) -> list[Tensor]:
+    def _train_generator(self, parts: list[_Part]) -> list[Tensor]:
         """Makes a step of the generator; returns its outputs before the step, detached."""
         self.optimizer_g.zero_grad()
         # The discriminator only passes gradients on. Without DDP's wrapper: nothing to exchange.
@@ -169,9 +169,7 @@ class RestorationGANModel(RestorationModel):
         self._step(self.optimizer_g, "grad_norm")
         return outputs
 
-    def _train_discriminator(
-        self, parts: list[_Part], outputs: list[Tensor], current_iter: int
-    ) -> None:
+    def _train_discriminator(self, parts: list[_Part], outputs: list[Tensor]) -> None:
         """Makes a step of the discriminator on what the generator has just restored."""
         self.optimizer_d.zero_grad()
         judge = partial(self._judge, self.net_d)

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from mambair.archs.attentive_ssm import AttentiveSSM
-from mambair.archs.mambair_arch import VisionSSM
 from mambair.archs.selective_ssm import SelectiveSSM
+from mambair.archs.vision_ssm import VisionSSM
 from mambair.findings.finding import NotApplicableError
 
 
@@ -125,7 +125,7 @@ def _recording_directions(
     scan = module.scan
 
     def scanning(tokens: Tensor) -> Tensor:
-        output = scan(tokens)
+        output: Tensor = scan(tokens)
         height, width = seen["map"]
         rows = torch.arange(height * width, device=tokens.device)
         columns = rows.view(height, width).T.flatten()

@@ -160,7 +160,7 @@ def _enhance(job: _Job, enhancer: Enhancer) -> None:
     from mambair.imaging.reading import read_header, read_image
     from mambair.imaging.writing import write_image
 
-    frames = read_header(job.source).frames
+    frames = len(read_header(job.source).sizes)
     if frames > 1:
         raise PictureError(
             f"{job.source}: has {frames} pages or frames; 'basicsr restore' takes all of them"
