@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from mambair import findings
-from mambair.archs import MambaIRv2Light
+from mambair.archs import MambaIRUNet, MambaIRv2Light
 from mambair.findings import FindingError, NotApplicableError, ReceptiveField, Subject
 from mambair.findings.alike import likest, pairs_alike
 from mambair.findings.direction_redundancy import linear_cka, mean_cosine
@@ -105,6 +105,18 @@ def test_gray_and_deep_pictures(picture):
     assert 0 <= subject.x.min() < subject.x.max() <= 1
     with_alpha = np.dstack([picture[..., 0], np.zeros_like(picture[..., 0])])
     assert findings.semantic_neighbors(Subject(gray, with_alpha, side=16)).blocks
+
+
+def test_a_u_shaped_network(picture):
+    """Its token maps shrink level by level; a pixel is found in each."""
+    torch.manual_seed(0)
+    net = MambaIRUNet(dim=30, num_blocks=(1, 1, 1, 1), num_refinement_blocks=1)
+    subject = Subject(net, picture, side=48)
+    heights = {scan.height for scan in subject.scans}
+    assert heights == {48, 24, 12, 6}
+    assert len(findings.direction_redundancy(subject).table()) == 6 * len(subject.scans)
+    assert max(block.deviation for block in findings.attention_matrix(subject).blocks) < 1e-5
+    assert "nan" not in findings.decay(subject).summary()
 
 
 def test_similarity_of_directions():
