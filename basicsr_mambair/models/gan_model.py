@@ -113,8 +113,7 @@ class RestorationGANModel(RestorationModel):
     def optimize_parameters(self, current_iter: int) -> None:
         """Makes a step of the generator and one of the discriminator.
 
-        Raises:
-            FloatingPointError: see :meth:`RestorationModel.optimize_parameters`.
+        A loss or gradients that are not finite leave the network that they belong to as it is.
         """
         self.schedule_free.train()
         lq, gt = self.augmentation(self.lq, self.gt, current_iter)

@@ -25,9 +25,6 @@ needs_realesrgan = pytest.mark.skipif(
     importlib.util.find_spec("realesrgan") is None,
     reason="pip's realesrgan is not installed: pip install --no-deps realesrgan==0.3.0",
 )
-needs_second_order = pytest.mark.skipif(
-    "second_order" not in DEGRADATIONS, reason="the degradation second_order is not there"
-)
 
 
 @pytest.fixture
@@ -66,7 +63,6 @@ def train(options: dict[str, Any]) -> str:
     return done.stdout + done.stderr
 
 
-@needs_second_order
 def test_an_option_file_of_real_esrgan_trains_with_ours(options: dict[str, Any]) -> None:
     loaded = load_options(write(options), is_train=True)
     assert loaded["model_type"] == "RealESRNetModel_mambair"
@@ -160,7 +156,6 @@ def test_a_model_like_hats_trains_on_a_cpu_with_our_data(options: dict[str, Any]
 
 
 @needs_realesrgan
-@needs_second_order
 def test_the_same_degradation_from_the_same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blurs, resizing, JPEG, their order and the sharpening; without noise."""
     import realesrgan.models.realesrgan_model as theirs

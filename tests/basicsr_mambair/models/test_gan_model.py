@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import pytest
 import torch
 from basicsr.models import build_model
 from basicsr.models.srgan_model import SRGANModel
-from basicsr.utils.registry import LOSS_REGISTRY
 
 from basicsr_mambair.models import RestorationGANModel
 from mambair.checkpoint import load_checkpoint
@@ -75,8 +75,6 @@ def test_steps_are_basicsrs() -> None:
 def test_gradients_flow_only_where_they_should(
     gan: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if gan["type"] not in LOSS_REGISTRY:
-        pytest.skip(f"{gan['type']} is not registered")
     trained = model(gan_opt=gan)
     seen: dict[str, dict[str, bool]] = {}
 
@@ -154,8 +152,6 @@ def test_when_each_network_learns() -> None:
 
 @pytest.mark.parametrize("loss", ["L1Loss", "LDLLoss"])
 def test_ldl(loss: str) -> None:
-    if loss not in LOSS_REGISTRY:
-        pytest.skip(f"{loss} is not registered")
     trained = model(ldl_opt={"type": loss, "loss_weight": 1.0})
     step(trained)  # averaged weights and weights are the same at first
     assert step(trained, 2)["l_g_ldl"] > 0
@@ -170,8 +166,6 @@ def test_ldl(loss: str) -> None:
 
 
 def test_relativistic_losses_are_logged() -> None:
-    if "RelativisticGANLoss" not in LOSS_REGISTRY:
-        pytest.skip("RelativisticGANLoss is not registered")
     logged = step(model(gan_opt=RELATIVISTIC))
     assert list(logged) == ["l_g_pix", "l_g_gan", "l_d", "out_d_real", "out_d_fake"]
 
@@ -182,13 +176,16 @@ def test_mixed_precision(amp: str) -> None:
     assert mixed == pytest.approx(full, rel=0.05, abs=0.02)
 
 
-def test_a_loss_that_is_not_finite_stops_before_the_step() -> None:
+def test_a_loss_that_is_not_finite_changes_neither_network() -> None:
     trained = model()
-    begin = weights(trained.net_d)
+    nets = (trained.net_g, trained.net_d, trained.net_g_ema)
+    begin = [weights(net) for net in nets]
     trained.feed_data({**batch(), "gt": torch.full((4, 3, 16, 16), float("nan"))})
-    with pytest.raises(FloatingPointError, match="loss l_g_pix"):
-        trained.optimize_parameters(1)
-    assert torch.equal(weights(trained.net_d), begin)
+    trained.optimize_parameters(1)
+    assert math.isnan(trained.log_dict["l_g_pix"])
+    assert math.isnan(trained.log_dict["l_d_real"])
+    assert all(torch.equal(weights(net), each) for net, each in zip(nets, begin, strict=True))
+    assert all(map(math.isfinite, step(trained, 2).values()))
 
 
 def test_both_networks_come_back(tmp_path: Path) -> None:
