@@ -37,6 +37,12 @@ def mirror_to_multiple(x: Tensor, multiple: int, least: int = 1, edge: bool = Tr
     return x
 
 
+def crop(x: Tensor, height: int, width: int) -> Tensor:
+    """The top left part of ``(B, C, H', W')``, ``(B, C, height, width)``."""
+    # Columns first: torch.export, sizes left open, requires that rows are cut if they come first.
+    return x[..., :width][..., :height, :]
+
+
 def run_padded(
     net: Callable[[Tensor], Tensor], x: Tensor, scale: int, multiple: int, least: int = 1
 ) -> Tensor:
@@ -53,4 +59,4 @@ def run_padded(
         ``(B, C, scale·H, scale·W)``.
     """
     height, width = (side * scale for side in x.shape[-2:])
-    return net(mirror_to_multiple(x, multiple, least))[..., :height, :width]
+    return crop(net(mirror_to_multiple(x, multiple, least)), height, width)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from mambair.archs.blocks import run_blocks
 from mambair.archs.feedforward import convolve_tokens
-from mambair.archs.padding import mirror_to_multiple
+from mambair.archs.padding import crop, mirror_to_multiple
 from mambair.archs.selective_ssm import ScanNetwork
 
 _RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K
@@ -140,7 +140,7 @@ class RestorationNet(ScanNetwork):
         x = (x - self.mean) * self.img_range
         x = self._reconstruct(x, self.conv_first(x))
         x = x / self.img_range + self.mean
-        return x[..., : height * self.upscale, : width * self.upscale]
+        return crop(x, height * self.upscale, width * self.upscale)
 
     def _stage_arguments(self, x: Tensor) -> tuple[Any, ...]:
         """Further arguments of every block for a forward pass on features like ``x``."""

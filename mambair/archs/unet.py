@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from mambair.archs.blocks import run_blocks
-from mambair.archs.padding import mirror_to_multiple
+from mambair.archs.padding import crop, mirror_to_multiple
 from mambair.archs.selective_ssm import ScanNetwork
 
 _LEVELS = 4
@@ -126,13 +127,13 @@ class RestorationUNet(ScanNetwork):
         decoded = self._run(self.refinement, self._run(self.decoder_level1, joined))
         if self.dual_pixel_task:
             decoded = decoded + self.skip_conv(first)
-        y: Tensor = self.output(decoded)[..., :height, :width]
+        y = crop(self.output(decoded), height, width)
         return y if self.dual_pixel_task else y + x
 
     def _run(self, level: nn.ModuleList, x: Tensor) -> Tensor:
         """The blocks of a level, over ``(B, C, H, W)``."""
-        y = run_blocks(level, x.permute(0, 2, 3, 1), self.use_checkpoint)
-        return y.permute(0, 3, 1, 2)
+        tokens = rearrange(x, "b c h w -> b h w c")
+        return rearrange(run_blocks(level, tokens, self.use_checkpoint), "b h w c -> b c h w")
 
 
 class _PatchEmbed(nn.Module):
