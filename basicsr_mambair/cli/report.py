@@ -112,6 +112,11 @@ def report(
         files += _copy_markdown(files, markdown)
     for file in files:
         click.echo(file)
+    failures = [each for measurement in measurements for each in measurement.failures]
+    for failure in failures:
+        click.secho(f"not measured: {failure}", fg="red", err=True)
+    if failures:
+        raise SystemExit(1)
 
 
 def _check_names(names: list[str]) -> None:

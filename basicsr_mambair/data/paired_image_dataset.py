@@ -158,8 +158,15 @@ class MambaIRPairedDataset(Dataset[dict[str, Tensor | str]]):
     def _check_sizes(self) -> None:
         """Compares sizes in the headers of the first pairs; the rest is checked when read."""
         for pair in self.pairs[:_CHECKED_PAIRS]:
-            if pair.lq is not None:
-                self._check_size(pair, picture_size(pair.gt), picture_size(pair.lq))
+            if pair.lq is None:
+                continue
+            try:
+                gt, lq = picture_size(pair.gt), picture_size(pair.lq)
+            except PictureError:
+                if self.opt["phase"] == "train":
+                    raise
+                continue  # reading it will say so; the others can still be measured
+            self._check_size(pair, gt, lq)
 
     def _check_size(self, pair: Pair, gt: tuple[int, ...], lq: tuple[int, ...]) -> None:
         """Requires GT to be ``scale`` times LQ, or at most ``scale − 1`` pixels more in testing."""

@@ -35,6 +35,7 @@ from basicsr_mambair.training.arguments import RunArguments
 from basicsr_mambair.training.preparation import prepare_run
 from mambair._version import __version__
 from mambair.complexity import measure_network
+from mambair.imaging.errors import PictureError
 from mambair.imaging.resizing import imresize
 from mambair.imaging.writing import write_bytes, write_image
 
@@ -73,7 +74,7 @@ def plan(path: str | os.PathLike[str], variant: Variant = AS_IT_SAYS) -> Plan:
     for key, section in options["datasets"].items():
         section = {**section, "phase": key.split("_")[0], "scale": options.get("scale", 1)}
         dataset = _quietly(_build_dataset, section)
-        if "gt" not in dataset[0]:
+        if not _has_truth(dataset):
             raise MeasurementError(
                 f"{path}: datasets.{key}: has no ground truth to measure against"
             )
@@ -81,6 +82,16 @@ def plan(path: str | os.PathLike[str], variant: Variant = AS_IT_SAYS) -> Plan:
             pictures.append(f"{section['name']}/{plain_name(item.name, options.get('scale', 1))}")
     name = options["name"] + variant.suffix
     return Plan(Path(path), variant, name, tuple(pictures))
+
+
+def _has_truth(dataset: Any) -> bool:
+    """Looks at the first picture that can be read; what cannot be is reported when measured."""
+    for index in range(len(dataset)):
+        try:
+            return "gt" in dataset[index]
+        except (PictureError, OSError):
+            continue
+    return True
 
 
 def measure(path: str | os.PathLike[str], variant: Variant = AS_IT_SAYS) -> Measurement:
@@ -96,7 +107,8 @@ def measure(path: str | os.PathLike[str], variant: Variant = AS_IT_SAYS) -> Meas
 
     Raises:
         OptionError: the file is invalid, or names data or weights that do not exist.
-        MeasurementError: it names no weights or metrics, or the variant does not fit the network.
+        MeasurementError: it names no weights or metrics, the variant does not fit the network, or
+            not one picture could be read.
     """
     options = load_options(path, is_train=False)
     _check(options, Path(path), variant)
@@ -117,7 +129,10 @@ def measure(path: str | os.PathLike[str], variant: Variant = AS_IT_SAYS) -> Meas
     done = {(each.dataset, each.name): each for each in measurement.pictures}
     if len(done) < len(items):
         _measure_rest(measurement, options, items, done)
-    measurement.pictures = [done[key] for key in items]
+    measurement.pictures = [done[key] for key in items if key in done]
+    if not measurement.pictures:
+        failure = next(iter(measurement.failures), "there are no pictures")
+        raise MeasurementError(f"{path}: nothing could be measured: {failure}")
     return measurement
 
 
@@ -140,7 +155,12 @@ def _measure_rest(
                 continue
             # Seeded for each picture: sampling does not depend on the pictures before it.
             torch.manual_seed(options["manual_seed"] + number)
-            sample = torch.utils.data.default_collate([dataset[item.index]])
+            try:
+                sample = torch.utils.data.default_collate([dataset[item.index]])
+            except (PictureError, OSError) as error:  # the others are still measured
+                measurement.failures.append(str(error))
+                bar.update()
+                continue
             result = _measure_one(model, sample, key, item, measurement.folder)
             file.write(json.dumps(asdict(result), ensure_ascii=False) + "\n")
             file.flush()

@@ -96,11 +96,14 @@ class Measurement:
         about: name, option file, published row, scale, network, variant, device, versions, and
             ``counts``: the number of pictures of every data set.
         pictures: in the order of the data sets.
+        failures: one line for each picture that could not be read; not recorded, because the next
+            run tries them again.
     """
 
     folder: Path
     about: dict[str, Any]
     pictures: list[PictureResult] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
     @property
     def datasets(self) -> list[str]:

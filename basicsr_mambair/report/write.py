@@ -50,7 +50,7 @@ def write_report(
     """
     folder = Path(output)
     for each in measurements:
-        if each.missing or not each.pictures:
+        if each.missing > len(each.failures) or not each.pictures:
             raise MeasurementError(
                 f"{each.folder}: {each.missing} pictures have not been measured yet; "
                 f"basicsr report -opt {each.about['option_file']} continues"
@@ -161,6 +161,12 @@ def _about(table: Table) -> list[str]:
             f"`{about['weights']}` (sha256 {about['weights_sha256'][:12]}…), tile {about['tile']}"
             f"{routing and f', {routing} routing'}{ensemble}; {about['device']}; {versions}."
         )
+        if each.failures:
+            lines.append(
+                f"{about['name'].removeprefix('test_')} is incomplete: only {len(each.pictures)} "
+                f"of {sum(about['counts'].values())} pictures could be read, so its means do not "
+                f"compare with the others. {'; '.join(each.failures)}."
+            )
     return lines
 
 

@@ -364,3 +364,22 @@ def test_a_damaged_measurement_is_named(option_file: Path) -> None:
     path.write_text(path.read_text() + json.dumps({"oops": 1}) + "\n")
     with pytest.raises(MeasurementError, match="measurement.jsonl: is damaged"):
         read("results/measurements/test_tiny")
+
+
+def test_a_damaged_picture_is_named_and_the_others_are_measured(option_file: Path) -> None:
+    first = Path("LR/astronautx2.png")
+    first.write_bytes(first.read_bytes()[:2000])
+    result = CliRunner().invoke(main, ["report", "-opt", "tiny.yml", "-o", "out"])
+    assert result.exit_code == 1, result.output
+    assert "not measured: LR/astronautx2.png: not a readable picture" in result.output
+    pictures = read("results/measurements/test_tiny").pictures
+    assert [each.name for each in pictures] == ["chelseax2", "coffeex2"]
+    assert "2 of 3" in Path("out/report.md").read_text(encoding="utf-8")
+
+    for path in Path("LR").iterdir():
+        path.write_bytes(b"no picture")
+    result = CliRunner().invoke(main, ["report", "-opt", "tiny.yml", "-o", "out2"])
+    assert result.exit_code == 1
+    assert "tiny.yml: nothing could be measured: LR/astronautx2.png: not a readable" in (
+        result.output.replace("\n", " ")
+    )
