@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import mambair.archs  # noqa: F401  (fills the registry)
-from mambair.archs import registry
+from mambair.archs import MambaIRv2, registry
 from mambair.archs.contract import Contract, ContractError, contract_of
 from mambair.archs.registry import build_network, detect_network, registered_archs
 from tests.mambair.archs.compilation import assert_compiles_and_exports
@@ -70,6 +70,12 @@ def test_detection_round_trip(cls: type[nn.Module]) -> None:
 @every_arch
 def test_compiles_and_exports(cls: type[nn.Module]) -> None:
     assert_compiles_and_exports(build_network(small(cls)).eval())
+
+
+def test_exports_where_input_and_output_have_one_size() -> None:
+    """What is cut from a padded picture has its size, which torch.export must not fix."""
+    section = small(MambaIRv2, upscale=1, upsampler="")
+    assert_compiles_and_exports(build_network(section).eval())
 
 
 @every_arch
