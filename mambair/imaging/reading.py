@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import stat
 from collections.abc import Iterator
@@ -25,9 +26,11 @@ from mambair.imaging.profiles import pixels_by_profile
 _ORIENTATION = 0x0112  # EXIF; from 5 on the picture lies on its side
 _FIRST_ON_ITS_SIDE = 5
 _MOST_PIXELS = 2**30  # OpenCV decodes no more
-# A file that claims more pixels than the first figure, and more in each of its bytes than the
-# second, is a bomb. A blank page of one bit a pixel has 8,000 in a byte, one of color 300.
-_BOMBS = ((2**25, 10_000), (2**28, 400))
+# A file is a bomb if its pages or frames together, or one of them, claim more pixels than the first
+# figure, and more in each of its bytes than the second. A blank page of one bit a pixel has 8,000
+# in a byte, a scan of text 1,000, a blank page in color 300.
+_BOMB_TOGETHER = (2**25, 10_000)
+_BOMB_ALONE = (2**28, 400)
 _OPENCV = ("PNG", "JPEG", "MPO", "WEBP", "BMP")  # what OpenCV decodes; the rest is Pillow's
 
 
@@ -63,12 +66,7 @@ def read_header(path: str | os.PathLike[str]) -> PictureHeader:
     """
     name = os.fspath(path)
     with _open(path) as file:
-        size = _size(file, name)
-        if _is_tiff(file):
-            return PictureHeader(tiff.read_sizes(file, name), is_paged=True)
-        picture = open_picture(file)
-        assert picture is not None
-        return PictureHeader([size] * count_frames(picture), is_paged=False)
+        return _header(file, name)
 
 
 def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -97,9 +95,20 @@ def _open(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         raise PictureError(f"{name}: cannot be read: {error.strerror or error}") from error
 
 
+def _header(file: BinaryIO, name: str) -> PictureHeader:
+    size = _size(file, name)
+    if _is_tiff(file):
+        header = PictureHeader(tiff.read_sizes(file, name), is_paged=True)
+    else:
+        picture = open_picture(file)
+        assert picture is not None
+        header = PictureHeader([size] * count_frames(picture), is_paged=False)
+    _refuse_bombs(header.sizes, file, name)
+    return header
+
+
 def _size(file: BinaryIO, name: str) -> tuple[int, int]:
-    length = file.seek(0, io.SEEK_END)
-    if not length:
+    if not file.seek(0, io.SEEK_END):
         raise PictureError(f"{name}: not a readable picture: the file is empty")
     picture = open_picture(file)
     if picture is not None:
@@ -115,7 +124,7 @@ def _size(file: BinaryIO, name: str) -> tuple[int, int]:
         raise PictureError(f"{name}: {needs_package(HEIC)}")
     else:
         raise PictureError(f"{name}: not a readable picture (damaged, or of an unknown format)")
-    _refuse_bombs(*size, length, name)
+    _refuse_bombs([size], file, name)
     return size
 
 
@@ -142,10 +151,17 @@ def count_frames(picture: Image.Image) -> int:
         return 1
 
 
-def _refuse_bombs(height: int, width: int, length: int, name: str) -> None:
-    if any(height * width > max(least, dense * length) for least, dense in _BOMBS):
+def _refuse_bombs(sizes: list[tuple[int, int]], file: BinaryIO, name: str) -> None:
+    length = file.seek(0, io.SEEK_END)
+    pixels = sum(height * width for height, width in sizes)
+    height, width = max(sizes, key=math.prod)
+    if any(
+        claimed > max(least, dense * length)
+        for claimed, (least, dense) in ((pixels, _BOMB_TOGETHER), (height * width, _BOMB_ALONE))
+    ):
+        times = f"{len(sizes)} times " if len(sizes) > 1 else ""
         raise PictureError(
-            f"{name}: claims {width}×{height} pixels in {length} bytes; refused as a "
+            f"{name}: claims {times}{width}×{height} pixels in {length} bytes; refused as a "
             "decompression bomb"
         )
     if height * width > _MOST_PIXELS:
@@ -220,7 +236,10 @@ def read_frames(content: bytes, name: str, first_only: bool = False) -> list[Pix
         PictureError: damaged, or of a depth that is not supported; names the file.
     """
     file = io.BytesIO(content)
-    _size(file, name)
+    if first_only:
+        _size(file, name)
+    else:
+        _header(file, name)
     if content.startswith(tiff.SIGNATURES):
         return tiff.read_pages(file, name, first_only)
     picture = open_picture(file)

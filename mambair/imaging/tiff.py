@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
+import struct
 from typing import Any, BinaryIO
 
 import cv2
@@ -43,9 +44,8 @@ def read_pages(file: BinaryIO, name: str, first_only: bool = False) -> list[Pixe
         PictureError: damaged, or pixels of another depth; names file and page.
     """
     tifffile = _tifffile()
-    file.seek(0)
-
     try:
+        _check_directories(file)
         with tifffile.TiffFile(file) as tiff:
             pages = [_Page(file, index, page) for index, page in enumerate(tiff.pages)]
             full = [page for page in pages if not page.is_thumbnail] or pages
@@ -64,8 +64,8 @@ def read_sizes(file: BinaryIO, name: str) -> list[tuple[int, int]]:
         PictureError: not a TIFF, or damaged.
     """
     tifffile = _tifffile()
-    file.seek(0)
     try:
+        _check_directories(file)
         with tifffile.TiffFile(file) as tiff:
             pages: list[Any] = list(tiff.pages)
             full = [page for page in pages if not page.is_reduced] or pages
@@ -80,6 +80,36 @@ def _size(page: Any) -> tuple[int, int]:
     height, width = int(page.imagelength), int(page.imagewidth)
     on_its_side = int(page.tags.valueof(_ORIENTATION, default=1)) >= 5
     return (width, height) if on_its_side else (height, width)
+
+
+def _check_directories(file: BinaryIO) -> None:
+    """Follows the directories of a file, and leaves its position at the start.
+
+    A damaged file may have thousands that overlap, with thousands of tags each, which would take
+    minutes to parse.
+
+    Raises:
+        ValueError: they are more than the file can hold, or form a circle.
+    """
+    length = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    head = file.read(16)
+    order = "<" if head[:1] == b"I" else ">"
+    is_big = head[2:4] in (b"+\0", b"\0+")
+    count_format, offset_format = (order + each for each in (("Q", "Q") if is_big else ("H", "L")))
+    counted, pointer = struct.calcsize(count_format), struct.calcsize(offset_format)
+    (at,) = struct.unpack_from(offset_format, head, 8 if is_big else 4)
+    used = 0
+    while at:
+        file.seek(at)
+        (tags,) = struct.unpack(count_format, file.read(counted))
+        size = counted + tags * (20 if is_big else 12) + pointer
+        used += size
+        if used > length:
+            raise ValueError("its directories are longer than the file")
+        file.seek(at + size - pointer)
+        (at,) = struct.unpack(offset_format, file.read(pointer))
+    file.seek(0)
 
 
 def _tifffile() -> Any:
