@@ -1,7 +1,9 @@
-"""docs/realesrgan.md: what it shows is run as it stands there."""
+"""docs/realesrgan.md and the examples of docstrings: what they show is run as it stands there."""
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import os
 import re
 import shlex
@@ -61,6 +63,13 @@ MODULES = {
 }
 
 
+@pytest.mark.parametrize("module", ["", ".upsampler", ".networks", ".weights"])
+def test_examples_of_docstrings_run(module: str) -> None:
+    result = doctest.testmod(importlib.import_module(f"realesrgan_compat{module}"))
+    assert result.attempted
+    assert not result.failed
+
+
 def test_the_program_runs(folder: Path) -> None:
     (program,) = blocks("python")
     run([sys.executable, "-c", program], folder)
@@ -73,11 +82,10 @@ def test_the_program_runs(folder: Path) -> None:
 
 def test_the_commands_run(folder: Path) -> None:
     commands = [sides(blocks("diff")[1])[1], *"".join(blocks("bash")).splitlines()]
-    if (folder / "film.mp4").exists() is False:
-        pytest.importorskip("av", minversion="18")
-        from tests.realesrgan_compat.test_videos import make_video
+    pytest.importorskip("av", minversion="18")
+    from tests.realesrgan_compat.test_videos import make_video
 
-        make_video(folder / "film.mp4", range(3))
+    make_video(folder / "film.mp4", range(3))
     assert len(commands) == 5
     for command in commands:
         name, *arguments = shlex.split(command)
