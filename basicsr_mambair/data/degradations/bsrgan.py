@@ -15,6 +15,7 @@ from basicsr_mambair.data.degradations.degradation import (
     Degradation,
     Drawn,
     TensorDegradation,
+    as_probability,
     as_range,
 )
 from basicsr_mambair.data.degradations.gaussian_noise import GaussianNoise
@@ -72,12 +73,15 @@ class Bsrgan(TensorDegradation):
         if scale < 1 or int(scale) != scale:
             raise ValueError(f"scale: must be a whole number of at least 1, got {scale}")
         self.factor = int(scale)
-        self.resize_probability = resize_probability
+        self.resize_probability = as_probability(resize_probability, "resize_probability")
+        as_probability(jpeg_probability, "jpeg_probability")
+        as_probability(camera_probability, "camera_probability")
         self.resize_range = as_range(resize_range, "resize_range")
         if not 0.05 <= self.resize_range[0] <= self.resize_range[1] <= 8:
             raise ValueError(f"resize_range: must be between 0.05 and 8, got {list(resize_range)}")
-        round_sigma = blur_sigma or (0.1, 2 + 0.2 * scale)
-        oriented_sigma = anisotropic_sigma or (0.5, 4.0 + scale)
+        round_sigma = as_range(blur_sigma or (0.1, 2 + 0.2 * scale), "blur_sigma")
+        oriented_sigma = as_range(anisotropic_sigma or (0.5, 4.0 + scale), "anisotropic_sigma")
+        noise_sigma = as_range(noise_sigma, "noise_sigma")
         blur = OneOf([IsotropicBlur(round_sigma, _SIZES), AnisotropicBlur(oriented_sigma, _SIZES)])
         noise = OneOf(
             [
