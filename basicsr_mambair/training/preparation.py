@@ -14,7 +14,9 @@ from basicsr_mambair.options import load_options
 from basicsr_mambair.training.arguments import RunArguments
 
 
-def prepare_run(arguments: RunArguments, root: str | Path, is_train: bool) -> dict[str, Any]:
+def prepare_run(
+    arguments: RunArguments, root: str | Path, is_train: bool, *, check_files: bool = True
+) -> dict[str, Any]:
     """Does everything that BasicSR's ``parse_options`` does, for checked options.
 
     Args:
@@ -22,6 +24,7 @@ def prepare_run(arguments: RunArguments, root: str | Path, is_train: bool) -> di
         root: folder under which ``experiments/`` or ``results/`` is written, unless
             ``path.experiments_root`` or ``path.results_root`` names another parent.
         is_train: True for training, False for testing.
+        check_files: whether the files and packages that the options name must be there.
 
     Returns:
         The options as BasicSR's pipelines and models read them.
@@ -34,6 +37,8 @@ def prepare_run(arguments: RunArguments, root: str | Path, is_train: bool) -> di
         is_train=is_train,
         overrides=arguments.force_yml,
         only=arguments.only,
+        check_files=check_files,
+        fetch=check_files,
     )
     options["is_train"] = is_train
     options["auto_resume"] = arguments.auto_resume

@@ -28,7 +28,8 @@ class Chain(Degradation):
         self.crops_exactly = all(part.crops_exactly for part in self.parts)
 
     def draw(self, rng: np.random.Generator) -> Drawn:
-        return {"parts": [part.draw(rng) for part in self.parts]}
+        # The types are for readers.
+        return {"parts": [{"type": part.name, **part.draw(rng)} for part in self.parts]}
 
     def apply(self, image: Pixels, drawn: Drawn) -> Pixels:
         for part, own in zip(self.parts, drawn["parts"], strict=True):

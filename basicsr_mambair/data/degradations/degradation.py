@@ -27,6 +27,7 @@ class Degradation(ABC):
     :class:`TensorDegradation`, which changes a batch on any device; each offers the other way too.
 
     Attributes:
+        name: its ``type`` in option files.
         factor: the sides of the result are 1/factor of those of the picture, which are multiples
             of it.
         halo: pixels of context that a pixel of the result needs on each side, in the result.
@@ -42,6 +43,7 @@ class Degradation(ABC):
         nested: names of arguments that are degradations themselves.
     """
 
+    name: ClassVar[str] = ""
     factor: int = 1
     halo: int = 0
     grid: int = 1

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from basicsr_mambair.data.degradations.anisotropic_blur import AnisotropicBlur
-from basicsr_mambair.data.degradations.degradation import Drawn, as_probability
+from basicsr_mambair.data.degradations.degradation import Drawn, as_probability, as_range
 from basicsr_mambair.data.degradations.generalized_gaussian_blur import GeneralizedGaussianBlur
 from basicsr_mambair.data.degradations.isotropic_blur import IsotropicBlur
 from basicsr_mambair.data.degradations.kernel_blur import Kernel, KernelBlur
@@ -67,6 +67,11 @@ class MixedBlur(KernelBlur):
         self.kinds = list(kernel_list)
         self.probabilities = [each / sum(kernel_prob) for each in kernel_prob]
         self.sinc_probability = as_probability(sinc_prob, "sinc_prob")
+        # The blurs would name their own arguments.
+        as_range(blur_sigma, "blur_sigma")
+        for name, shapes in (("betag_range", betag_range), ("betap_range", betap_range)):
+            if as_range(shapes, name)[0] == 0:
+                raise ValueError(f"{name}: must begin above 0, got {list(shapes)}")
         self.blurs: dict[str, KernelBlur] = {
             "iso": IsotropicBlur(blur_sigma, size),
             "aniso": AnisotropicBlur(blur_sigma, size),

@@ -59,7 +59,8 @@ class OneOf(Degradation):
 
     def draw(self, rng: np.random.Generator) -> Drawn:
         number = int(rng.choice(len(self.parts), p=self.probabilities))
-        return {"part": number, "drawn": self.parts[number].draw(rng)}
+        part = self.parts[number]
+        return {"part": number, "drawn": {"type": part.name, **part.draw(rng)}}
 
     def apply(self, image: Pixels, drawn: Drawn) -> Pixels:
         return self.parts[drawn["part"]].apply(image, drawn["drawn"])

@@ -30,6 +30,7 @@ def register_degradation(name: str) -> Callable[[DegradationClass], DegradationC
                 f"{cls.__name__} of {cls.__module__}: {other.__module__} already has a "
                 f"degradation {name!r}"
             )
+        cls.name = name
         DEGRADATIONS[name] = suggests_arguments(cls)
         return cls
 

@@ -209,7 +209,7 @@ class _Round:
         )
         # The parts name their own arguments, which are called differently here.
         self._blur = _named(
-            {"size": f"blur_kernel_size{suffix}", "sigma": f"blur_sigma{suffix}"},
+            {"size": f"blur_kernel_size{suffix}"},
             suffix,
             lambda: MixedBlur(
                 kernel_list, kernel_prob, sinc_prob, blur_sigma, betag_range, betap_range,

@@ -48,13 +48,13 @@ class Sometimes(Degradation):
         # Both are drawn every time, so that what follows does not depend on the decision.
         applied = bool(rng.random() < self.probability)
         own = self.part.draw(rng)
-        return {"applied": own} if applied else {}
+        return {"applied": {"type": self.part.name, **own} if applied else None}
 
     def apply(self, image: Pixels, drawn: Drawn) -> Pixels:
-        return self.part.apply(image, drawn["applied"]) if "applied" in drawn else image
+        return self.part.apply(image, drawn["applied"]) if drawn["applied"] else image
 
     def apply_batch(self, images: Tensor, drawn: Sequence[Drawn]) -> Tensor:
-        chosen = [number for number, each in enumerate(drawn) if "applied" in each]
+        chosen = [number for number, each in enumerate(drawn) if each["applied"]]
         if not chosen:
             return images
         results = self.part.apply_batch(images[chosen], [drawn[n]["applied"] for n in chosen])

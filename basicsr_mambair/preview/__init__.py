@@ -1,0 +1,1 @@
+"""What a training or a measurement will see: samples of a dataset, and a contact sheet of them."""
