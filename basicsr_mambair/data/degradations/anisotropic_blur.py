@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from basicsr_mambair.data.degradations.degradation import Drawn, as_range
-from basicsr_mambair.data.degradations.kernel_blur import Kernel, KernelBlur
+from basicsr_mambair.data.degradations.kernel_blur import Kernel, KernelBlur, squared_distances
 from basicsr_mambair.data.degradations.registry import register_degradation
 
 
@@ -24,38 +24,31 @@ class AnisotropicBlur(KernelBlur):
     Args:
         sigma: standard deviation in pixels, or the range ``[low, high]`` from which both widths
             are drawn, uniformly.
-        size: side of the kernel, odd.
+        size: side of the kernel, odd, or a range of odd sides to draw it from.
     """
 
-    examples = ({"sigma": 1.5, "size": 9}, {"sigma": [0.2, 3]})
+    examples = ({"sigma": 1.5, "size": 9}, {"sigma": [0.2, 3]}, {"sigma": [1, 2], "size": [7, 21]})
+    identity = ({"sigma": 0},)
 
-    def __init__(self, sigma: float | Sequence[float], size: int = 21) -> None:
+    def __init__(self, sigma: float | Sequence[float], size: int | Sequence[int] = 21) -> None:
+        super().__init__(size)
         self.low, self.high = as_range(sigma, "sigma")
-        if size < 1 or size % 2 == 0:
-            raise ValueError(f"size: must be odd and positive, got {size}")
-        self.size = size
-        self.halo = size // 2
 
     def draw(self, rng: np.random.Generator) -> Drawn:
+        size = self.draw_size(rng)
         first, second = rng.uniform(self.low, self.high, 2)
         return {
+            "size": size,
             "sigma": [float(first), float(second)],
             "theta": float(rng.uniform(-math.pi, math.pi)),
         }
 
     def kernel(self, drawn: Drawn) -> Kernel:
-        sigma_x, sigma_y = drawn["sigma"]
-        return gaussian_kernel(self.size, sigma_x, sigma_y, drawn["theta"])
+        return gaussian_kernel(drawn["size"], *drawn["sigma"], drawn["theta"])
 
 
 def gaussian_kernel(size: int, sigma_x: float, sigma_y: float, theta: float = 0.0) -> Kernel:
     """Returns the kernel ``(size, size)`` of sum 1; a width of 0 is a single pixel's."""
-    offsets = np.arange(size) - size // 2
-    x, y = np.meshgrid(offsets, offsets)
-    along = x * math.cos(theta) + y * math.sin(theta)
-    across = y * math.cos(theta) - x * math.sin(theta)
-    least = 1e-3  # narrower Gaussians are one pixel in double precision
-    exponent = (along / max(sigma_x, least)) ** 2 + (across / max(sigma_y, least)) ** 2
-    kernel: Kernel = np.exp(-0.5 * exponent)
+    kernel: Kernel = np.exp(-0.5 * squared_distances(size, sigma_x, sigma_y, theta))
     kernel /= kernel.sum()
     return kernel

@@ -32,14 +32,22 @@ class Degradation(ABC):
         halo: pixels of context that a pixel of the result needs on each side, in the result.
         grid: side of the squares, in pixels of the result, in which the result depends on the
             position. Crops begin and end at their borders or at those of the picture.
+        bounded: the result lies in [0, 1]; only noise that is not clipped says otherwise.
+        crops_exactly: a crop with its ``halo`` is degraded exactly as inside its picture. What
+            resizes by a drawn factor, or codes blocks from their neighbors, says otherwise; its
+            ``halo`` keeps the borders of crops like the rest.
         examples: arguments for the constructor; the project's tests hold every degradation, made
             with each of them, to the laws that the datasets rely on.
+        identity: arguments with which the result is the picture itself, if there are such.
     """
 
     factor: int = 1
     halo: int = 0
     grid: int = 1
+    bounded: bool = True
+    crops_exactly: bool = True
     examples: ClassVar[Sequence[Mapping[str, Any]]] = ({},)
+    identity: ClassVar[Sequence[Mapping[str, Any]]] = ()
 
     def draw(self, rng: np.random.Generator) -> Drawn:
         """Makes the random choices for one picture."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 
@@ -14,12 +15,32 @@ from basicsr_mambair.data.degradations.degradation import Drawn, TensorDegradati
 
 Kernel = NDArray[np.float64]
 
+LARGEST_SIZE = 127
+"""Largest side of a kernel; larger ones cost more than they show."""
+
 
 class KernelBlur(TensorDegradation):
     """Convolution with a kernel of sum 1; borders are mirrored without the edge pixel.
 
-    Subclasses set ``halo`` to the largest radius and compute the kernel from the draw.
+    Subclasses draw a size by :meth:`draw_size` and compute the kernel from the draw.
+
+    Args:
+        size: side of the kernel, odd, or the range ``[low, high]`` of odd sides to draw it from.
     """
+
+    def __init__(self, size: int | Sequence[int]) -> None:
+        low, high = size if isinstance(size, Sequence) else (size, size)
+        if not 1 <= low <= high <= LARGEST_SIZE or low % 2 == 0 or high % 2 == 0:
+            raise ValueError(
+                f"size: must be odd and from 1 to {LARGEST_SIZE}, or a range [low, high] of such, "
+                f"got {size}"
+            )
+        self.sizes = range(int(low), int(high) + 1, 2)
+        self.halo = int(high) // 2
+
+    def draw_size(self, rng: np.random.Generator) -> int:
+        """Draws the side; a single one takes nothing from the generator."""
+        return self.sizes[int(rng.integers(len(self.sizes))) if len(self.sizes) > 1 else 0]
 
     @abstractmethod
     def kernel(self, drawn: Drawn) -> Kernel:
@@ -27,6 +48,20 @@ class KernelBlur(TensorDegradation):
 
     def apply_batch(self, images: Tensor, drawn: Sequence[Drawn]) -> Tensor:
         return convolve(images, [self.kernel(each) for each in drawn])
+
+
+def squared_distances(size: int, sigma_x: float, sigma_y: float, theta: float = 0.0) -> Kernel:
+    """Returns dᵀ Σ⁻¹ d, ``(size, size)``, at the offsets d from the center.
+
+    Σ = R(θ) diag(σ_x², σ_y²) R(θ)ᵀ, as in BasicSR's ``sigma_matrix2``.
+    """
+    offsets = np.arange(size) - size // 2
+    x, y = np.meshgrid(offsets, offsets)
+    along = x * math.cos(theta) + y * math.sin(theta)
+    across = y * math.cos(theta) - x * math.sin(theta)
+    least = 1e-9  # in place of a width of 0: a single pixel's
+    distances: Kernel = (along / max(sigma_x, least)) ** 2 + (across / max(sigma_y, least)) ** 2
+    return distances
 
 
 def convolve(images: Tensor, kernels: Sequence[Kernel]) -> Tensor:
