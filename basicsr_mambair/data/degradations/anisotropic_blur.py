@@ -44,7 +44,8 @@ class AnisotropicBlur(KernelBlur):
         }
 
     def kernel(self, drawn: Drawn) -> Kernel:
-        return gaussian_kernel(drawn["size"], *drawn["sigma"], drawn["theta"])
+        sigma_x, sigma_y = drawn["sigma"]
+        return gaussian_kernel(drawn["size"], sigma_x, sigma_y, drawn["theta"])
 
 
 def gaussian_kernel(size: int, sigma_x: float, sigma_y: float, theta: float = 0.0) -> Kernel:

@@ -18,6 +18,7 @@ class Bicubic(PictureDegradation):
 
     halo = 4
     examples = ({"scale": 2}, {"scale": 3}, {"scale": 4})
+    identity = ({"scale": 1},)
 
     def __init__(self, scale: int) -> None:
         if scale < 1 or int(scale) != scale:

@@ -1,4 +1,4 @@
-"""Degradations one after the other, and degradations that only some pictures get."""
+"""Degradations one after the other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from basicsr_mambair.data.degradations.degradation import Degradation, Drawn
@@ -14,7 +13,7 @@ from mambair.imaging.pixels import Pixels
 
 
 class Chain(Degradation):
-    """Degradations in order; each draws for itself.
+    """Degradations in order; each draws for itself. In option files, a list.
 
     Args:
         parts: the degradations.
@@ -25,6 +24,8 @@ class Chain(Degradation):
         self.factor = math.prod(part.factor for part in self.parts)
         self.halo = sum(part.halo for part in self.parts)
         self.grid = math.lcm(*(part.grid for part in self.parts))
+        self.bounded = not self.parts or self.parts[-1].bounded
+        self.crops_exactly = all(part.crops_exactly for part in self.parts)
 
     def draw(self, rng: np.random.Generator) -> Drawn:
         return {"parts": [part.draw(rng) for part in self.parts]}
@@ -37,39 +38,4 @@ class Chain(Degradation):
     def apply_batch(self, images: Tensor, drawn: Sequence[Drawn]) -> Tensor:
         for number, part in enumerate(self.parts):
             images = part.apply_batch(images, [each["parts"][number] for each in drawn])
-        return images
-
-
-class Sometimes(Degradation):
-    """A degradation that a picture gets with a probability; it must keep the size.
-
-    Args:
-        part: the degradation.
-        probability: of being applied, in [0, 1].
-    """
-
-    def __init__(self, part: Degradation, probability: float) -> None:
-        if part.factor != 1:
-            raise ValueError("part: must keep the size of the picture")
-        self.part = part
-        self.probability = probability
-        self.halo = part.halo
-        self.grid = part.grid
-
-    def draw(self, rng: np.random.Generator) -> Drawn:
-        # Both are drawn every time, so that what follows does not depend on the decision.
-        applied = bool(rng.random() < self.probability)
-        own = self.part.draw(rng)
-        return {"applied": own} if applied else {}
-
-    def apply(self, image: Pixels, drawn: Drawn) -> Pixels:
-        return self.part.apply(image, drawn["applied"]) if "applied" in drawn else image
-
-    def apply_batch(self, images: Tensor, drawn: Sequence[Drawn]) -> Tensor:
-        chosen = [number for number, each in enumerate(drawn) if "applied" in each]
-        if not chosen:
-            return images
-        results = self.part.apply_batch(images[chosen], [drawn[n]["applied"] for n in chosen])
-        images = images.clone()
-        images[torch.tensor(chosen, device=images.device)] = results.to(images.dtype)
         return images

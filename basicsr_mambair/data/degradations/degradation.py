@@ -39,6 +39,7 @@ class Degradation(ABC):
         examples: arguments for the constructor; the project's tests hold every degradation, made
             with each of them, to the laws that the datasets rely on.
         identity: arguments with which the result is the picture itself, if there are such.
+        nested: names of arguments that are degradations themselves.
     """
 
     factor: int = 1
@@ -48,6 +49,7 @@ class Degradation(ABC):
     crops_exactly: bool = True
     examples: ClassVar[Sequence[Mapping[str, Any]]] = ({},)
     identity: ClassVar[Sequence[Mapping[str, Any]]] = ()
+    nested: ClassVar[Sequence[str]] = ()
 
     def draw(self, rng: np.random.Generator) -> Drawn:
         """Makes the random choices for one picture."""
@@ -116,6 +118,16 @@ def stream(state: Mapping[str, Any]) -> np.random.Generator:
     bit_generator: Any = np.random.PCG64()
     bit_generator.state = state
     return np.random.Generator(bit_generator)
+
+
+def noise_tensor(noise: Pixels, images: Tensor) -> Tensor:
+    """Returns float64 ``(H, W, C)`` in BGR or gray as ``(1, C, H, W)`` on the device of a batch.
+
+    It is float32 on devices without float64 (MPS).
+    """
+    noise = noise[..., ::-1].transpose(2, 0, 1)
+    wide = torch.float32 if images.device.type == "mps" else torch.float64
+    return torch.from_numpy(noise.copy()).to(wide).to(images.device)[None]
 
 
 def as_range(value: float | Sequence[float], name: str) -> tuple[float, float]:

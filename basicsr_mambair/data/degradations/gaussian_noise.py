@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from basicsr_mambair.data.degradations.degradation import (
     Drawn,
@@ -12,6 +15,7 @@ from basicsr_mambair.data.degradations.degradation import (
     as_probability,
     as_range,
     branch,
+    noise_tensor,
     stream,
 )
 from basicsr_mambair.data.degradations.registry import register_degradation
@@ -28,7 +32,9 @@ class GaussianNoise(PictureDegradation):
         gray_probability: of noise that is the same in all colors.
     """
 
+    bounded = False
     examples = ({"sigma": 25}, {"sigma": [5, 50]}, {"sigma": 10, "gray_probability": 1})
+    identity = ({"sigma": 0},)
 
     def __init__(self, sigma: float | Sequence[float], gray_probability: float = 0.0) -> None:
         self.low, self.high = as_range(sigma, "sigma")
@@ -41,7 +47,16 @@ class GaussianNoise(PictureDegradation):
         return drawn | {"noise": branch(rng)}
 
     def apply(self, image: Pixels, drawn: Drawn) -> Pixels:
-        channels = 1 if drawn.get("gray") else image.shape[2]
-        shape = (*image.shape[:2], channels)
-        noise = stream(drawn["noise"]).normal(0, drawn["sigma"] / 255, shape)
-        return (to_float(image) + noise).astype(np.float32)
+        return (to_float(image) + _noise(drawn, *image.shape)).astype(np.float32)
+
+    def apply_batch(self, images: Tensor, drawn: Sequence[Drawn]) -> Tensor:
+        """Adds the same noise as :meth:`apply`, drawn on the CPU, on the device of the pictures."""
+        channels, height, width = images.shape[1:]
+        noise = [noise_tensor(_noise(each, height, width, channels), images) for each in drawn]
+        return (images.to(noise[0].dtype) + torch.cat(noise)).float()
+
+
+def _noise(drawn: Drawn, height: int, width: int, channels: int) -> NDArray[np.float64]:
+    shape = (height, width, 1 if drawn.get("gray") else channels)
+    noise = stream(drawn["noise"]).normal(0, drawn["sigma"] / 255, shape)
+    return np.broadcast_to(noise, (height, width, channels))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from basicsr_mambair.data.degradations.anisotropic_blur import AnisotropicBlur
-from basicsr_mambair.data.degradations.chain import Chain, Sometimes
+from basicsr_mambair.data.degradations.chain import Chain
 from basicsr_mambair.data.degradations.gaussian_noise import GaussianNoise
 from basicsr_mambair.data.degradations.jpeg_compression import JpegCompression
 from basicsr_mambair.data.degradations.random_downscale import RandomDownscale
 from basicsr_mambair.data.degradations.registry import register_degradation
 from basicsr_mambair.data.degradations.sharpen import Sharpen
+from basicsr_mambair.data.degradations.sometimes import Sometimes
 
 
 @register_degradation("phone")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from basicsr_mambair.data.degradations.chain import Chain
 from basicsr_mambair.data.degradations.degradation import Degradation
 from mambair.signatures import did_you_mean, parameter_names, required_names, suggests_arguments
 
@@ -35,17 +36,22 @@ def register_degradation(name: str) -> Callable[[DegradationClass], DegradationC
     return register
 
 
-def build_degradation(options: Mapping[str, Any] | str, scale: int) -> Degradation:
-    """Builds a degradation from ``{type: …, …}``.
+def build_degradation(options: Mapping[str, Any] | Sequence[Any] | str, scale: int) -> Degradation:
+    """Builds a degradation from ``{type: …, …}``, or a chain from a list.
 
     Args:
-        options: ``type`` and the constructor's arguments; a name alone is its ``type``.
+        options: ``type`` and the constructor's arguments; a name alone is its ``type``; a list of
+            these is applied in order.
         scale: scale of the dataset; passed to a degradation that has an argument of that name,
             unless its options set it.
 
     Raises:
         ValueError: unknown type or argument; names the nearest.
     """
+    if isinstance(options, Sequence) and not isinstance(options, str):
+        return Chain([build_degradation(each, scale) for each in options])
+    if not isinstance(options, (str, Mapping)):
+        raise ValueError(f"must be a section with a type, got {options!r}")
     arguments: dict[str, Any] = {"type": options} if isinstance(options, str) else dict(options)
     name = arguments.pop("type", None)
     if not isinstance(name, str) or name not in DEGRADATIONS:
@@ -63,3 +69,24 @@ def build_degradation(options: Mapping[str, Any] | str, scale: int) -> Degradati
         if missing and not unknown:
             raise ValueError(f"{missing[0]}: is missing; {name} needs it") from error
         raise ValueError(str(error)) from error
+
+
+def build_part(
+    part: Degradation | Mapping[str, Any] | Sequence[Any] | str, scale: int, name: str
+) -> Degradation:
+    """Builds a degradation that is an argument of another one, unless it is built already.
+
+    Args:
+        part: the degradation or its options.
+        scale: as in :func:`build_degradation`.
+        name: place of the argument, with which the message of an error begins.
+
+    Raises:
+        ValueError: as in :func:`build_degradation`.
+    """
+    if isinstance(part, Degradation):
+        return part
+    try:
+        return build_degradation(part, scale)
+    except ValueError as error:
+        raise ValueError(f"{name}.{error}") from error

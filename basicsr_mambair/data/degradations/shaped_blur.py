@@ -52,7 +52,8 @@ class ShapedBlur(KernelBlur):
         return drawn
 
     def kernel(self, drawn: Drawn) -> Kernel:
-        distances = squared_distances(drawn["size"], *drawn["sigma"], drawn["theta"])
+        sigma_x, sigma_y = drawn["sigma"]
+        distances = squared_distances(drawn["size"], sigma_x, sigma_y, drawn["theta"])
         kernel = self.shape(distances ** drawn["beta"])
         kernel /= kernel.sum()
         return kernel

@@ -25,6 +25,7 @@ class Sharpen(TensorDegradation):
 
     halo = 6
     examples = ({"amount": 0.5, "sigma": 1.0}, {"amount": [0, 1], "sigma": [0.5, 1.5]})
+    identity = ({"amount": 0}, {"sigma": 0})
 
     def __init__(
         self, amount: float | Sequence[float] = 0.5, sigma: float | Sequence[float] = 1.0
