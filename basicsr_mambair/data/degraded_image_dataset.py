@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +13,15 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from basicsr_mambair.data.degradations import DEGRADATIONS, Degradation, build_degradation
+from basicsr_mambair.data.degradations import Degradation, Drawn, build_degradation
+from basicsr_mambair.data.degradations.arguments import check_arguments
 from basicsr_mambair.data.samples import (
+    draw_orientation,
     normalize,
-    random_orientation,
+    orient,
     random_window,
     to_tensor,
 )
-from basicsr_mambair.options.calls import parameters_of
 from basicsr_mambair.options.fields import option
 from basicsr_mambair.options.sections import CropOptions, DatasetOptions
 from basicsr_mambair.registering import registers_in
@@ -62,7 +63,8 @@ class DegradedImageDataset(Dataset[dict[str, Tensor | str]]):
       installed package (``pkg://skimage/data``);
     - ``include``, ``exclude``: glob patterns of file names;
     - ``degradation``: ``{type: bicubic}``, ``{type: gaussian_noise, sigma: 25}``, ``{type: jpeg,
-      quality: [10, 40]}``, or a list of them, applied in order. Default: ``bicubic`` by ``scale``;
+      quality: [10, 40]}``, or a list of them, applied in order (``docs/degradations.md`` lists
+      them). Default: ``bicubic`` by ``scale``;
     - ``gray``: read pictures as gray;
     - ``cache_in_memory``: keep decoded pictures;
     - ``gt_size``, ``use_hflip``, ``use_rot``, ``color: y``, ``mean``, ``std`` as in
@@ -86,7 +88,7 @@ class DegradedImageDataset(Dataset[dict[str, Tensor | str]]):
         self.check_options(opt)
         self.opt = dict(opt)
         self.scale = int(opt.get("scale", 1))
-        self.degradations = _degradations(opt)
+        self.degradation = _degradation(opt)
         self.paths: list[Path] = []
         for root in as_list(opt["dataroot_gt"]):
             self.paths += list_pictures(
@@ -99,15 +101,14 @@ class DegradedImageDataset(Dataset[dict[str, Tensor | str]]):
         """Raises ``ValueError`` beginning with the key that is wrong; opens no file."""
         if not as_list(opt.get("dataroot_gt")):
             raise ValueError("dataroot_gt: must be a folder or a list of folders")
-        _check_arguments(opt.get("degradation"))
+        check_arguments(opt.get("degradation"))
         try:
-            degradations = _degradations(opt)
+            factor = _degradation(opt).factor
         except ValueError as error:
             raise ValueError(f"degradation.{error}") from error
         scale = int(opt.get("scale", 1))
         if (opt.get("io_backend") or {}).get("type", "disk") != "disk":
             raise ValueError("io_backend.type: must be 'disk'; pictures are read from files")
-        factor = math.prod(each.factor for each in degradations)
         if factor != scale:
             raise ValueError(f"degradation: must shrink by scale {scale}, but shrinks by {factor}")
         check_crop(opt)
@@ -120,14 +121,30 @@ class DegradedImageDataset(Dataset[dict[str, Tensor | str]]):
 
         Returns:
             ``lq`` and ``gt``: float ``(C, H, W)`` in [0, 1], RGB or gray; ``lq_path`` and
-            ``gt_path``.
+            ``gt_path``; ``drawn``: what was drawn for it, JSON text for :meth:`replay`.
         """
         image = self._read(index)
         if self.opt["phase"] == "train":
-            gt, lq = self._training_crop(image, str(self.paths[index]))
+            drawn = self._draw_crop(image, str(self.paths[index]))
+        else:
+            drawn = {"degradation": self.degradation.draw(np.random.default_rng(index))}
+        return self._sample(image, index, drawn)
+
+    def replay(self, index: int, drawn: str) -> dict[str, Tensor | str]:
+        """Returns the sample of a picture for which ``drawn`` was drawn, bit for bit.
+
+        Args:
+            index: number of the picture.
+            drawn: the entry of that name in a sample.
+        """
+        return self._sample(self._read(index), index, json.loads(drawn))
+
+    def _sample(self, image: Pixels, index: int, drawn: Drawn) -> dict[str, Tensor | str]:
+        if "window" in drawn:
+            gt, lq = self._crop(image, drawn)
         else:
             gt = crop_to_multiple(image, self.scale)
-            lq = self._degrade(gt, np.random.default_rng(index))
+            lq = self.degradation.apply(gt, drawn["degradation"])
         gt, lq = to_float(gt), to_float(lq)
         if self.opt.get("color") == "y":
             gt, lq = luminance(gt), luminance(lq)
@@ -137,15 +154,27 @@ class DegradedImageDataset(Dataset[dict[str, Tensor | str]]):
             "gt": normalize(to_tensor(gt), self.opt),
             "lq_path": path,
             "gt_path": path,
+            "drawn": json.dumps(drawn),
         }
 
-    def _training_crop(self, image: Pixels, name: str) -> tuple[Pixels, Pixels]:
-        scale = self.scale
-        halo = sum(each.halo for each in self.degradations)
-        grid = math.lcm(*(each.grid for each in self.degradations))
-        height, width = (side // scale for side in image.shape[:2])  # of LQ
-        side = self.opt["gt_size"] // scale
+    def _draw_crop(self, image: Pixels, name: str) -> Drawn:
+        height, width = (side // self.scale for side in image.shape[:2])  # of LQ
+        side = self.opt["gt_size"] // self.scale
         top, left = random_window(height, width, side, name)
+        rng = np.random.default_rng(np.random.randint(2**31))  # from the sample's stream
+        return {
+            "window": [top, left, side],
+            "degradation": self.degradation.draw(rng),
+            "orientation": draw_orientation(
+                self.opt.get("use_hflip", True), self.opt.get("use_rot", True)
+            ),
+        }
+
+    def _crop(self, image: Pixels, drawn: Drawn) -> list[Pixels]:
+        """GT and LQ of the window that was drawn."""
+        scale, halo, grid = self.scale, self.degradation.halo, self.degradation.grid
+        height, width = (side // scale for side in image.shape[:2])  # of LQ
+        top, left, side = drawn["window"]
         # Window of LQ with its context, on the grid, cut at the borders of the picture.
         up, begin = (max(0, (at - halo) // grid * grid) for at in (top, left))
         down, end = (
@@ -153,18 +182,10 @@ class DegradedImageDataset(Dataset[dict[str, Tensor | str]]):
             for at, most in ((top, height), (left, width))
         )
         window = image[up * scale : down * scale, begin * scale : end * scale]
-        rng = np.random.default_rng(np.random.randint(2**31))  # from the worker's stream
-        lq = self._degrade(window, rng)[top - up :, left - begin :][:side, :side]
+        lq = self.degradation.apply(window, drawn["degradation"])
+        lq = lq[top - up :, left - begin :][:side, :side]
         gt = image[top * scale :, left * scale :][: side * scale, : side * scale]
-        gt, lq = random_orientation(
-            [gt, lq], self.opt.get("use_hflip", True), self.opt.get("use_rot", True)
-        )
-        return gt, lq
-
-    def _degrade(self, image: Pixels, rng: np.random.Generator) -> Pixels:
-        for degradation in self.degradations:
-            image = degradation(image, rng)
-        return image
+        return orient([gt, lq], drawn["orientation"])
 
     def _read(self, index: int) -> Pixels:
         if index in self._cache:
@@ -176,22 +197,6 @@ class DegradedImageDataset(Dataset[dict[str, Tensor | str]]):
         return image
 
 
-def _check_arguments(sections: Any) -> None:
-    """Raises ``ValueError`` beginning with the key of an argument of the wrong type or range."""
-    for section in as_list(sections):
-        if isinstance(section, str) or not isinstance(section, Mapping):
-            if not isinstance(section, str):
-                raise ValueError(f"degradation: must be sections with a type, got {section!r}")
-            continue
-        cls = DEGRADATIONS.get(str(section.get("type")))
-        parameters = parameters_of(cls) if cls is not None else {}
-        for key, value in section.items():
-            problem = parameters[key].problem(value) if key in parameters else None
-            if problem:
-                raise ValueError(f"degradation.{key}: {problem}")
-
-
-def _degradations(opt: Mapping[str, Any]) -> list[Degradation]:
-    scale = int(opt.get("scale", 1))
+def _degradation(opt: Mapping[str, Any]) -> Degradation:
     sections = as_list(opt.get("degradation") or {"type": "bicubic"})
-    return [build_degradation(section, scale) for section in sections]
+    return build_degradation(sections, int(opt.get("scale", 1)))

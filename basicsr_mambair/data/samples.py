@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -26,13 +26,21 @@ def random_window(height: int, width: int, side: int, name: str) -> tuple[int, i
 
 
 def random_orientation(images: list[Pixels], flip: bool, rotate: bool) -> list[Pixels]:
-    """Flips and rotates pictures ``(H, W, C)`` at random, all in the same way.
+    """Flips and rotates pictures ``(H, W, C)`` at random, all in the same way."""
+    return orient(images, draw_orientation(flip, rotate))
 
-    The draws are those of BasicSR's ``augment``: flip left–right, flip up–down, transpose.
-    """
+
+def draw_orientation(flip: bool, rotate: bool) -> list[bool]:
+    """Draws whether to flip left–right, flip up–down, and transpose, as BasicSR's ``augment``."""
     horizontal = flip and random.random() < 0.5
     vertical = rotate and random.random() < 0.5
     transpose = rotate and random.random() < 0.5
+    return [horizontal, vertical, transpose]
+
+
+def orient(images: list[Pixels], orientation: Sequence[bool]) -> list[Pixels]:
+    """Applies what :func:`draw_orientation` drew to pictures ``(H, W, C)``."""
+    horizontal, vertical, transpose = orientation
     if horizontal:
         images = [image[:, ::-1] for image in images]
     if vertical:

@@ -43,13 +43,26 @@ def test_a_training_crop_is_the_crop_of_the_degraded_picture(pairs: Path, scale:
         gt_size=16 * scale, degradation=chain,
     )  # fmt: skip
     whole = cv2.imread(samples[0]["gt_path"])
-    for operator in samples.degradations:
-        whole = operator(whole, np.random.default_rng(0))
+    whole = samples.degradation(whole, np.random.default_rng(0))
     for _ in range(30):  # borders included
         lq = pixels(samples[0]["lq"])
         windows = np.lib.stride_tricks.sliding_window_view(whole, (16, 16), axis=(0, 1))
         found = (windows == lq.transpose(2, 0, 1)).all(axis=(2, 3, 4))
         assert found.any()
+
+
+@pytest.mark.parametrize("phase", ["train", "val"])
+@pytest.mark.parametrize("kind", ["phone", "second_order", "bsrgan"])
+def test_what_was_drawn_gives_the_sample_again(pairs: Path, phase: str, kind: str) -> None:
+    samples = dataset(str(pairs / "HR"), phase=phase, degradation={"type": kind})
+    loader = torch.utils.data.DataLoader(samples, batch_size=2)  # type: ignore[arg-type]
+    batch = next(iter(loader))
+    assert len(batch["drawn"]) == 2 and batch["drawn"][0] != batch["drawn"][1]
+    for index, drawn in enumerate(batch["drawn"]):
+        again = samples.replay(index, drawn)
+        assert torch.equal(again["lq"], batch["lq"][index])
+        assert torch.equal(again["gt"], batch["gt"][index])
+        assert again["drawn"] == drawn
 
 
 def test_degradations_in_a_row_and_gray(pairs: Path) -> None:
@@ -85,6 +98,21 @@ def test_cache_reads_once(pairs: Path) -> None:
             {"degradation": {"type": "blur"}},
             "degradation.type: there is no degrad",
         ),
+        (
+            "pkg://skimage/data",
+            {
+                "degradation": [
+                    "bicubic",
+                    {
+                        "type": "sometimes",
+                        "part": {"type": "jpeg", "quality": "x"},
+                        "probability": 1,
+                    },
+                ]
+            },
+            "degradation.part.quality: must be a whole number",
+        ),
+        ("pkg://skimage/data", {"degradation": [3]}, "degradation: must be sections with a type"),
         ("pkg://skimage/data", {"phase": "train", "gt_size": 31}, "gt_size: must be a multiple"),
         ("pkg://skimage/data", {"io_backend": {"type": "lmdb"}}, "io_backend.type: must be 'disk'"),
         (None, {}, "dataroot_gt: must be a folder"),
