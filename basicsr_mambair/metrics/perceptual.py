@@ -1,40 +1,29 @@
-"""LPIPS and DISTS, computed by torchmetrics (Apache-2.0), an optional extra.
-
-Their own small weights come with torchmetrics: those of LPIPS are BSD-2-Clause (Zhang et al.),
-those of DISTS MIT (Ding et al.). The classifiers behind them are torchvision's, trained on
-ImageNet; users fetch their files, nothing is downloaded here.
-"""
+"""LPIPS and DISTS (:mod:`basicsr_mambair.classifiers` says what they need)."""
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from basicsr.utils.registry import METRIC_REGISTRY
 from torch import Tensor
 
+from basicsr_mambair.classifiers import (
+    LPIPS_CLASSIFIERS,
+    dists_network,
+    lpips_network,
+    require_dists,
+    require_lpips,
+)
 from basicsr_mambair.metrics.preparation import comparable
 from basicsr_mambair.options.fields import declares, option
 from basicsr_mambair.options.sections import MetricOptions
 from basicsr_mambair.registering import registers_in
-from mambair.errors import UserError
 from mambair.imaging.pixels import Pixels
-
-_CLASSIFIERS = {
-    "alex": "AlexNet_Weights",
-    "vgg": "VGG16_Weights",
-    "squeeze": "SqueezeNet1_1_Weights",
-}
-
-
-class MetricUnavailableError(UserError, RuntimeError):
-    """A metric needs a missing package or file; the message says which, and where to get it."""
 
 
 @dataclass
@@ -67,12 +56,15 @@ def calculate_lpips(
 
     Raises:
         ValueError: shapes that differ, or an unknown order or classifier.
-        MetricUnavailableError: torchmetrics or the weights of the classifier are missing.
+        PerceptualUnavailableError: torchmetrics or the weights of the classifier are missing.
     """
-    if net not in _CLASSIFIERS:
-        raise ValueError(f"calculate_lpips: net must be one of {list(_CLASSIFIERS)}, got {net!r}")
+    if net not in LPIPS_CLASSIFIERS:
+        known = list(LPIPS_CLASSIFIERS)
+        raise ValueError(f"calculate_lpips: net must be one of {known}, got {net!r}")
     pictures = comparable("calculate_lpips", img, img2, crop_border, input_order)
-    return _measure(_lpips(net), pictures)
+    restored, truth = (_as_tensor(each) * 2 - 1 for each in pictures)
+    with torch.no_grad():
+        return float(_lpips(net)(restored, truth))
 
 
 @registers_in(METRIC_REGISTRY)
@@ -84,15 +76,17 @@ def calculate_dists(
     Arguments and errors are those of :func:`calculate_lpips`; the classifier is VGG16.
     """
     pictures = comparable("calculate_dists", img, img2, crop_border, input_order)
-    return _measure(_dists(), pictures)
+    restored, truth = (_as_tensor(each) for each in pictures)
+    with torch.no_grad():
+        return float(_dists()(restored, truth))
 
 
 def _check_lpips(section: Mapping[str, Any]) -> None:
-    _require_weights("LPIPS", str(section.get("net", LpipsOptions.net)))
+    require_lpips(str(section.get("net", LpipsOptions.net)))
 
 
 def _check_dists(section: Mapping[str, Any]) -> None:
-    _require_weights("DISTS", "vgg")
+    require_dists()
 
 
 # Option files are checked by these before anything runs.
@@ -108,38 +102,9 @@ def _as_tensor(image: Pixels) -> Tensor:
 
 @cache
 def _lpips(net: str) -> Any:
-    _require_weights("LPIPS", net)
-    from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
-
-    return LearnedPerceptualImagePatchSimilarity(cast(Any, net), normalize=True)
+    return lpips_network(net)
 
 
 @cache
 def _dists() -> Any:
-    _require_weights("DISTS", "vgg")
-    from torchmetrics.image.dists import DeepImageStructureAndTextureSimilarity
-
-    return DeepImageStructureAndTextureSimilarity()
-
-
-def _measure(metric: Any, pictures: tuple[Pixels, Pixels]) -> float:
-    with torch.no_grad():
-        value = float(metric(*(_as_tensor(each) for each in pictures)))
-    metric.reset()
-    return value
-
-
-def _require_weights(metric: str, net: str) -> None:
-    """Checks that torchvision will find the classifier's file, so that nothing is downloaded."""
-    import torchvision
-
-    if importlib.util.find_spec("torchmetrics") is None:
-        raise MetricUnavailableError(
-            f"{metric} needs torchmetrics: pip install 'basicsr-mambair[perceptual]'"
-        )
-    if net not in _CLASSIFIERS:
-        raise MetricUnavailableError(f"{metric}: net must be one of {list(_CLASSIFIERS)}: {net!r}")
-    url = getattr(torchvision.models, _CLASSIFIERS[net]).DEFAULT.url
-    file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
-    if not file.is_file():
-        raise MetricUnavailableError(f"{metric} needs {file}; download it from {url}")
+    return dists_network()

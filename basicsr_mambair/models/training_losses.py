@@ -17,7 +17,7 @@ _SUFFIX = "_opt"
 _LOGGED_AS = {"pixel": ("l_pix",), "perceptual": ("l_percep", "l_style")}
 # Sections that mean nothing without a discriminator, and types that need its output.
 _ADVERSARIAL_SECTIONS = ("gan_opt", "ldl_opt", "feature_matching_opt")
-_ADVERSARIAL_TYPES = ("GANLoss", "MultiScaleGANLoss")
+_ADVERSARIAL_TYPES = ("GANLoss", "MultiScaleGANLoss", "RelativisticGANLoss", "LDLLoss")
 
 
 def loss_sections(train: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

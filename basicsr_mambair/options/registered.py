@@ -101,7 +101,7 @@ def check_built(context: Context, key: str, cls: type, scale: Any) -> None:
     from mambair.archs.registry import registered_archs
 
     own = cls in registered_archs()
-    if not own and not cls.__module__.startswith("basicsr."):
+    if not own and not cls.__module__.startswith(("basicsr.", "basicsr_mambair.")):
         return
     section, problems = context.options[key], context.problems
     try:
@@ -240,13 +240,26 @@ def _check_loss(context: Context, section: Any, path: Path) -> None:
         problems.add((*path, "reduction"), "must be 'mean' or 'sum': a step needs one number")
         return
     arguments = {key: value for key, value in section.items() if key != "type"}
-    if "vgg_type" in inspect.signature(cls).parameters:
+    if hasattr(cls, "check_available"):  # building it would read large files
+        _check_unbuilt(context, cls, arguments, path)
+    elif "vgg_type" in inspect.signature(cls).parameters:
         surroundings.check_features(context, cls, arguments, path)
     elif cls.__module__.startswith((basicsr.losses.__name__, "basicsr_mambair.")):
         try:
             cls(**arguments)
         except _REFUSALS as error:
             problems.add(path, _said(error))
+
+
+def _check_unbuilt(context: Context, cls: Any, arguments: dict[str, Any], path: Path) -> None:
+    """Asks a class about its arguments, and about files and packages that it needs."""
+    if hasattr(cls, "check_options"):
+        _ask(context, cls.check_options, arguments, path)
+    if context.check_files and not context.problems.under(path):
+        try:
+            cls.check_available(arguments)
+        except RuntimeError as error:
+            context.problems.add(path, str(error))
 
 
 def _check_scheduler(context: Context, train: dict[str, Any]) -> None:

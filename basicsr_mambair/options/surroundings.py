@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
+from basicsr_mambair.classifiers import classifier_file
 from basicsr_mambair.options.checks import Context
 from basicsr_mambair.options.errors import Path
 
@@ -163,14 +164,21 @@ def check_features(context: Context, cls: Any, arguments: dict[str, Any], path: 
             problems.add(place, f"{name} has no such layer; it has {', '.join(names)}")
         elif isinstance(weight, bool) or not isinstance(weight, (int, float)):
             problems.add(place, f"must be a number, got {weight!r}")
-    if arguments.get("criterion", "l1") not in ("l1", "l2", "fro"):
-        problems.add((*path, "criterion"), f"must be l1 or fro, got {arguments['criterion']!r}")
+    # BasicSR's l2 names a class that torch.nn lacks.
+    if arguments.get("criterion", "l1") not in ("l1", "fro"):
+        text = f"must be l1 or fro (VGGLoss has l2, too), got {arguments['criterion']!r}"
+        problems.add((*path, "criterion"), text)
     if problems.under(path) or not context.check_files:
         return
     if os.path.exists(vgg_arch.VGG_PRETRAIN_PATH):
+        if name != "vgg19":
+            problems.add(
+                (*path, "vgg_type"),
+                f"BasicSR takes the weights from {vgg_arch.VGG_PRETRAIN_PATH} if that file exists, "
+                f"and they are of vgg19; move it away to train with {name}",
+            )
         return
-    url = vgg.__dict__[f"{name.upper()}_Weights"].IMAGENET1K_V1.url
-    file = FilePath(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+    file, url = classifier_file(name)
     if file.is_file() or not context.fetch:
         return
     try:

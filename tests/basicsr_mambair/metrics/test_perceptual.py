@@ -11,8 +11,9 @@ import torch
 import torchvision
 import yaml
 
+from basicsr_mambair import classifiers
+from basicsr_mambair.classifiers import PerceptualUnavailableError
 from basicsr_mambair.metrics import calculate_dists, calculate_lpips, perceptual
-from basicsr_mambair.metrics.perceptual import MetricUnavailableError
 from basicsr_mambair.options import OptionError, load_options
 from tests.conftest import photograph, tiny_network
 
@@ -83,10 +84,10 @@ def test_colors_borders_and_order(lpips: None) -> None:
 
 def test_missing_weights_are_named() -> None:
     with pytest.raises(
-        MetricUnavailableError, match=r"LPIPS needs .*alexnet-owt-7be5be79.pth.*htt"
+        PerceptualUnavailableError, match=r"LPIPS needs .*alexnet-owt-7be5be79.pth.*htt"
     ):
         calculate_lpips(photograph(), photograph(), 0)
-    with pytest.raises(MetricUnavailableError, match=r"DISTS needs .*vgg16-397923af.pth"):
+    with pytest.raises(PerceptualUnavailableError, match=r"DISTS needs .*vgg16-397923af.pth"):
         calculate_dists(photograph(), photograph(), 0)
     with pytest.raises(ValueError, match="net must be one of"):
         calculate_lpips(photograph(), photograph(), 0, net="alexnet")
@@ -94,8 +95,8 @@ def test_missing_weights_are_named() -> None:
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchmetrics", None)
-    monkeypatch.setattr(perceptual.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MetricUnavailableError, match=r"pip install .*perceptual"):
+    monkeypatch.setattr(classifiers.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(PerceptualUnavailableError, match=r"pip install .*perceptual"):
         calculate_lpips(photograph(), photograph(), 0)
 
 
