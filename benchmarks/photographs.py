@@ -14,14 +14,15 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-# isort: split  (the plugin comes before BasicSR)
+import basicsr_mambair  # noqa: F401  (before BasicSR)
+
+# isort: split
 import cv2
 import numpy as np
 from basicsr.metrics import calculate_psnr, calculate_ssim
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
-import basicsr_mambair  # noqa: F401
 import mambair
 from basicsr_mambair.data.degradations import build_degradation
 from mambair.imaging.comparison import most_detailed_window

@@ -63,7 +63,7 @@ class _Job:
 @click.option(
     "--scale",
     type=click.IntRange(1),
-    help="Factor by which to enlarge: 2, 3 or 4, or 1 with --task photo.  [default: 2]",
+    help="Factor by which to enlarge: 2, 3 or 4 (--task photo: 2 or 4).  [default: 2]",
 )
 @click.option(
     "--tile",

@@ -243,8 +243,8 @@ def load(
             ``.safetensors``. Without one, the weights of this project for a task.
         task: ``"sr"`` (super-resolution, the default), ``"jpeg"``, ``"denoising"`` or ``"photo"``
             (everyday photographs); instead of a name.
-        scale: 2 (the default), 3 or 4, for ``"sr"``; 2 (the default), 4 or 1 for ``"photo"``. With
-            a name: the scale that it must have.
+        scale: 2 (the default), 3 or 4, for ``"sr"``; 2 (the default) or 4 for ``"photo"``. With a
+            name: the scale that it must have.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"xpu"`` or ``"mps"``.
         tile: larger pictures are cut into tiles of this side and blended; ``"none"``: whole;
             ``"authors"``: as the published results were made.
