@@ -100,6 +100,10 @@ def contents() -> dict[str, Any]:
             "total_iter": 4,
             "warmup_iter": -1,
             "ema_decay": 0.9,
+            "ema_start": 1,
+            "ema_warmup": True,
+            "mixup": {"probability": 0.5, "beta": 1.2},
+            "cutblur": {"probability": 0.5, "ratio": 0.7},
             "grad_clip_norm": 1.0,
             "gradient_accumulation": 2,
             "warm_start": "bicubic",
@@ -230,7 +234,15 @@ path.strict_load_g: deleted, true
 path.param_key_g: deleted, null, text, text of a truth value, empty text
 path.resume_state: deleted, null
 train.warmup_iter: deleted, zero, huge
-train.ema_decay: deleted, zero, fraction
+train.ema_decay: fraction
+train.ema_start: deleted, zero
+train.ema_warmup: deleted, true
+train.mixup: deleted, null
+train.mixup.probability: deleted, zero, fraction
+train.mixup.beta: deleted, fraction
+train.cutblur: deleted, null
+train.cutblur.probability: deleted, zero, fraction
+train.cutblur.ratio: deleted, fraction
 train.grad_clip_norm: deleted, null, huge, fraction
 train.gradient_accumulation: deleted
 train.warm_start: deleted, null
@@ -263,7 +275,7 @@ logger: deleted, null, nested
 logger.print_freq: deleted, huge
 logger.save_checkpoint_freq: deleted, huge
 logger.use_tb_logger: deleted, true
-logger.wandb: deleted, null, nested
+logger.wandb: deleted, null
 logger.wandb.project: deleted, null
 logger.wandb.resume_id: deleted, null, text, text of a truth value, empty text
 dist_params: deleted, null, nested
