@@ -55,7 +55,7 @@ def test_card(
 
 def test_weights_are_small() -> None:
     files = list(CARD.parent.glob("*.safetensors"))
-    assert len(files) == 5
+    assert len(files) == 7
     for file in files:
         assert file.stat().st_size < 5_000_000
         assert f"`{file.name}`" in CARD.read_text() or f"`{file.stem}`" in CARD.read_text()
