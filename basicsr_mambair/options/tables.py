@@ -136,8 +136,12 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def with_tables(page: str) -> str:
+def with_tables(page: str, tables: str | None = None) -> str:
     """A page with the tables between its markers renewed.
+
+    Args:
+        page: the text of the page.
+        tables: by default :func:`option_tables`.
 
     Raises:
         ValueError: a marker is missing.
@@ -146,7 +150,7 @@ def with_tables(page: str) -> str:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"the page must hold {BEGIN} and, after it, {END}")
-    return f"{before}{BEGIN}\n\n{option_tables()}\n\n{END}{after}"
+    return f"{before}{BEGIN}\n\n{tables or option_tables()}\n\n{END}{after}"
 
 
 def main(arguments: list[str]) -> None:

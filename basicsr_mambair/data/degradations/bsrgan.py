@@ -15,6 +15,7 @@ from basicsr_mambair.data.degradations.degradation import (
     Degradation,
     Drawn,
     TensorDegradation,
+    as_probability,
     as_range,
 )
 from basicsr_mambair.data.degradations.gaussian_noise import GaussianNoise
@@ -41,8 +42,10 @@ class Bsrgan(TensorDegradation):
 
     Args:
         scale: whole number by which the sides shrink.
-        blur_sigma: range of the widths of round Gaussians, in pixels.
-        anisotropic_sigma: range of the two widths of oriented ones, which half of the blurs are.
+        blur_sigma: range of the widths of round Gaussians, in pixels; by default 0.1 to 2 + 0.2
+            ``scale``.
+        anisotropic_sigma: range of the two widths of oriented ones, which half of the blurs are; by
+            default 0.5 to 4 + ``scale``.
         resize_probability: of the random resizing.
         resize_range: range of its factor.
         noise_sigma: range of the standard deviation of Gaussian noise, in gray levels of 255.
@@ -58,8 +61,8 @@ class Bsrgan(TensorDegradation):
     def __init__(
         self,
         scale: int,
-        blur_sigma: Sequence[float] = (0.1, 2.8),
-        anisotropic_sigma: Sequence[float] = (0.5, 8.0),
+        blur_sigma: Sequence[float] | None = None,
+        anisotropic_sigma: Sequence[float] | None = None,
         resize_probability: float = 0.75,
         resize_range: Sequence[float] = (0.25, 1.0),
         noise_sigma: Sequence[float] = (1.0, 25.0),
@@ -70,13 +73,16 @@ class Bsrgan(TensorDegradation):
         if scale < 1 or int(scale) != scale:
             raise ValueError(f"scale: must be a whole number of at least 1, got {scale}")
         self.factor = int(scale)
-        self.resize_probability = resize_probability
+        self.resize_probability = as_probability(resize_probability, "resize_probability")
+        as_probability(jpeg_probability, "jpeg_probability")
+        as_probability(camera_probability, "camera_probability")
         self.resize_range = as_range(resize_range, "resize_range")
         if not 0.05 <= self.resize_range[0] <= self.resize_range[1] <= 8:
             raise ValueError(f"resize_range: must be between 0.05 and 8, got {list(resize_range)}")
-        blur = OneOf(
-            [IsotropicBlur(blur_sigma, _SIZES), AnisotropicBlur(anisotropic_sigma, _SIZES)]
-        )
+        round_sigma = as_range(blur_sigma or (0.1, 2 + 0.2 * scale), "blur_sigma")
+        oriented_sigma = as_range(anisotropic_sigma or (0.5, 4.0 + scale), "anisotropic_sigma")
+        noise_sigma = as_range(noise_sigma, "noise_sigma")
+        blur = OneOf([IsotropicBlur(round_sigma, _SIZES), AnisotropicBlur(oriented_sigma, _SIZES)])
         noise = OneOf(
             [
                 GaussianNoise(noise_sigma),

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from basicsr_mambair.data.degradations.anisotropic_blur import AnisotropicBlur
-from basicsr_mambair.data.degradations.degradation import Drawn, as_probability
+from basicsr_mambair.data.degradations.degradation import Drawn, as_probability, as_range
 from basicsr_mambair.data.degradations.generalized_gaussian_blur import GeneralizedGaussianBlur
 from basicsr_mambair.data.degradations.isotropic_blur import IsotropicBlur
 from basicsr_mambair.data.degradations.kernel_blur import Kernel, KernelBlur
@@ -20,7 +20,7 @@ from basicsr_mambair.data.degradations.sinc_blur import sinc_kernel
 KINDS = (
     "iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso",
 )  # fmt: skip
-_PROBABILITIES = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
+PROBABILITIES = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
 
 
 @register_degradation("mixed_blur")
@@ -47,7 +47,7 @@ class MixedBlur(KernelBlur):
     def __init__(
         self,
         kernel_list: Sequence[str] = KINDS,
-        kernel_prob: Sequence[float] = _PROBABILITIES,
+        kernel_prob: Sequence[float] = PROBABILITIES,
         sinc_prob: float = 0.1,
         blur_sigma: Sequence[float] = (0.2, 3.0),
         betag_range: Sequence[float] = (0.5, 4.0),
@@ -67,6 +67,11 @@ class MixedBlur(KernelBlur):
         self.kinds = list(kernel_list)
         self.probabilities = [each / sum(kernel_prob) for each in kernel_prob]
         self.sinc_probability = as_probability(sinc_prob, "sinc_prob")
+        # The blurs would name their own arguments.
+        as_range(blur_sigma, "blur_sigma")
+        for name, shapes in (("betag_range", betag_range), ("betap_range", betap_range)):
+            if as_range(shapes, name)[0] == 0:
+                raise ValueError(f"{name}: must begin above 0, got {list(shapes)}")
         self.blurs: dict[str, KernelBlur] = {
             "iso": IsotropicBlur(blur_sigma, size),
             "aniso": AnisotropicBlur(blur_sigma, size),

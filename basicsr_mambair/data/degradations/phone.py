@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from basicsr_mambair.data.degradations.anisotropic_blur import AnisotropicBlur
 from basicsr_mambair.data.degradations.chain import Chain
+from basicsr_mambair.data.degradations.degradation import as_probability, as_range
 from basicsr_mambair.data.degradations.gaussian_noise import GaussianNoise
 from basicsr_mambair.data.degradations.jpeg_compression import JpegCompression
 from basicsr_mambair.data.degradations.random_downscale import RandomDownscale
@@ -46,6 +47,12 @@ class Phone(Chain):
         sharpen_probability: float = 0.4,
         quality: Sequence[int] = (40, 95),
     ) -> None:
+        # The parts would name their own arguments.
+        as_range(blur_sigma, "blur_sigma")
+        as_range(noise_sigma, "noise_sigma")
+        as_probability(noise_probability, "noise_probability")
+        as_range(sharpen_amount, "sharpen_amount")
+        as_probability(sharpen_probability, "sharpen_probability")
         wide = [float(sigma) * scale for sigma in blur_sigma]
         size = 2 * max(1, round(3 * wide[1])) + 1
         super().__init__(

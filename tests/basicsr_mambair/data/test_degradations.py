@@ -261,6 +261,11 @@ def test_jpeg_gets_worse_with_quality() -> None:
         ({"type": "second_order", "resize_range": [2, 3]}, "resize_range: must begin between"),
         ({"type": "second_order", "resize_prob2": [1, 1]}, "resize_prob2: must be three numbers"),
         ({"type": "second_order", "blur_kernel_size": 5}, "blur_kernel_size: must be at least 7"),
+        ({"type": "second_order", "betag_range2": [0, 1]}, "betag_range2: must begin above 0"),
+        ({"type": "phone", "sharpen_probability": 2}, "sharpen_probability: must be a prob"),
+        ({"type": "phone", "noise_sigma": [2, 1]}, "noise_sigma: must be a number or a range"),
+        ({"type": "bsrgan", "camera_probability": 2}, "camera_probability: must be a prob"),
+        ({"type": "bsrgan", "anisotropic_sigma": [2, 1]}, "anisotropic_sigma: must be a number"),
         ({"type": "bsrgan", "quality": [0, 9]}, "quality: must be between 1 and 100"),
     ],
 )
