@@ -58,7 +58,7 @@ def test_the_package_is_trained_and_used(package: Path) -> None:
     restore = ("restore", "photo.png", "-o", "restored", "-w", "mine")
     run = run_basicsr(*restore, "--import", "my_restoration.archs", cwd=package)
     assert run.returncode == 0, run.stdout + run.stderr
-    (restored,) = (package / "restored").glob("[!.]*")
+    (restored,) = (package / "restored").iterdir()
     assert cv2.imread(str(restored)).shape == (40, 60, 3)
 
 
@@ -83,7 +83,7 @@ def test_the_degradation_of_the_page_keeps_the_laws(package: Path) -> None:
         cwd=package, capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr
-    assert re.search(r"\b24 passed", run.stdout), run.stdout
+    assert re.search(r"\b[1-9]\d* passed", run.stdout), run.stdout
 
 
 def test_the_backend_of_the_page_computes_the_scan(package: Path) -> None:

@@ -20,7 +20,7 @@ from basicsr_mambair.data.degradations.sinc_blur import sinc_kernel
 KINDS = (
     "iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso",
 )  # fmt: skip
-_PROBABILITIES = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
+PROBABILITIES = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
 
 
 @register_degradation("mixed_blur")
@@ -47,7 +47,7 @@ class MixedBlur(KernelBlur):
     def __init__(
         self,
         kernel_list: Sequence[str] = KINDS,
-        kernel_prob: Sequence[float] = _PROBABILITIES,
+        kernel_prob: Sequence[float] = PROBABILITIES,
         sinc_prob: float = 0.1,
         blur_sigma: Sequence[float] = (0.2, 3.0),
         betag_range: Sequence[float] = (0.5, 4.0),

@@ -19,7 +19,7 @@ from basicsr_mambair.data.degradations.degradation import (
 from basicsr_mambair.data.degradations.differentiable_jpeg import DifferentiableJpeg
 from basicsr_mambair.data.degradations.gaussian_noise import GaussianNoise
 from basicsr_mambair.data.degradations.kernel_blur import convolve
-from basicsr_mambair.data.degradations.mixed_blur import KINDS, MixedBlur
+from basicsr_mambair.data.degradations.mixed_blur import KINDS, PROBABILITIES, MixedBlur
 from basicsr_mambair.data.degradations.poisson_noise import PoissonNoise
 from basicsr_mambair.data.degradations.registry import register_degradation
 from basicsr_mambair.data.degradations.resizing import METHODS, resize
@@ -28,7 +28,6 @@ from basicsr_mambair.data.degradations.sinc_blur import SincBlur
 Part = TypeVar("Part", bound=TensorDegradation | GaussianNoise)
 
 _SMALLEST_KERNEL = 7
-_KERNEL_PROBABILITIES = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
 
 
 @register_degradation("second_order")
@@ -85,7 +84,7 @@ class SecondOrder(TensorDegradation):
         scale: int,
         blur_kernel_size: int = 21,
         kernel_list: Sequence[str] = KINDS,
-        kernel_prob: Sequence[float] = _KERNEL_PROBABILITIES,
+        kernel_prob: Sequence[float] = PROBABILITIES,
         sinc_prob: float = 0.1,
         blur_sigma: Sequence[float] = (0.2, 3.0),
         betag_range: Sequence[float] = (0.5, 4.0),
@@ -100,7 +99,7 @@ class SecondOrder(TensorDegradation):
         second_blur_prob: float = 0.8,
         blur_kernel_size2: int = 21,
         kernel_list2: Sequence[str] = KINDS,
-        kernel_prob2: Sequence[float] = _KERNEL_PROBABILITIES,
+        kernel_prob2: Sequence[float] = PROBABILITIES,
         sinc_prob2: float = 0.1,
         blur_sigma2: Sequence[float] = (0.2, 1.5),
         betag_range2: Sequence[float] = (0.5, 4.0),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from basicsr_mambair.report import measure
+from mambair.inference.weights import OWN_WEIGHTS
 from tests.conftest import ROOT
 
 CARD = ROOT / "experiments" / "pretrained_models" / "README.md"
@@ -55,7 +56,8 @@ def test_card(
 
 def test_weights_are_small() -> None:
     files = list(CARD.parent.glob("*.safetensors"))
-    assert len(files) == 5
+    own = {name for by_scale in OWN_WEIGHTS.values() for name in by_scale.values()}
+    assert {file.stem for file in files} == own
     for file in files:
         assert file.stat().st_size < 5_000_000
         assert f"`{file.name}`" in CARD.read_text() or f"`{file.stem}`" in CARD.read_text()
