@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-import basicsr_mambair  # isort: skip  (BasicSR is repaired while it is imported)
+import basicsr_mambair  # noqa: F401  isort: skip  (BasicSR is repaired while it is imported)
 from basicsr.data.degradations import circular_lowpass_kernel, random_mixed_kernels
 from basicsr.models.realesrgan_model import RealESRGANModel
 from basicsr.utils.diffjpeg import DiffJPEG

@@ -43,7 +43,7 @@ def test_what_train_writes_restore_reads(network: dict[str, Any], pairs: Path) -
     write_image(photograph(height=21, width=27), pairs / "odd.png")
     run = run_basicsr("restore", "odd.png", "-w", "mine", "--tile", "16", cwd=pairs)
     assert run.returncode == 0, run.stdout + run.stderr
-    assert read_image(pairs / "restored" / "odd.png").shape == (42, 54, 3)
+    assert read_image(pairs / "restored" / "mine" / "odd.png").shape == (42, 54, 3)
 
 
 _MODULE = """
@@ -77,7 +77,7 @@ def test_a_network_of_the_users_own(tmp_path: Path) -> None:
     named = ["--import", "my_networks"]
     run = run_basicsr("restore", "a.png", "-w", "mine.pth", *named, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
-    restored = read_image(tmp_path / "restored" / "a.png")
+    restored = read_image(tmp_path / "restored" / "mine" / "a.png")
     np.testing.assert_array_equal(restored, image.repeat(2, 0).repeat(2, 1))
     run = run_basicsr("export", "mine.pth", "-o", "b.safetensors", *named, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
