@@ -7,18 +7,12 @@ from pathlib import Path
 import click
 
 from basicsr_mambair.cli.import_option import import_modules, modules_option
-from basicsr_mambair.cli.weights_file import check_suffix, write_weights
+from basicsr_mambair.cli.weights_file import output_option, write_weights
 
 
 @click.command()
 @click.argument("weights", metavar="FILE|NAME")
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The file to write: NAME.safetensors, or NAME.pth in BasicSR's layout.",
-)
+@output_option
 @click.option(
     "--raw",
     is_flag=True,
@@ -44,6 +38,5 @@ def export(weights: str, output: Path, raw: bool, modules: tuple[str, ...]) -> N
     from mambair.inference.loading import load_network
     from mambair.inference.weights import find_weights
 
-    check_suffix(output)
     net, section = load_network(find_weights(weights), key="params" if raw else "params_ema")
     write_weights(net.state_dict(), section, output, averaged=not raw)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from basicsr_mambair.cli.import_option import import_modules, modules_option
-from basicsr_mambair.cli.weights_file import check_suffix, write_weights
+from basicsr_mambair.cli.weights_file import output_option, write_weights
 
 
 @click.command()
@@ -20,13 +20,7 @@ from basicsr_mambair.cli.weights_file import check_suffix, write_weights
     show_default=True,
     help="The share of A: 1 is A, 0 is B.",
 )
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The file to write: NAME.safetensors, or NAME.pth in BasicSR's layout.",
-)
+@output_option
 @click.option(
     "--raw",
     is_flag=True,
@@ -49,7 +43,6 @@ def interpolate(
     from mambair.inference.interpolation import interpolate_files
     from mambair.inference.weights import find_weights
 
-    check_suffix(output)
     paths = [find_weights(name) for name in (first, second)]
     key = "params" if raw else "params_ema"
     mixed, section = interpolate_files(paths, [weight, 1 - weight], key)

@@ -12,10 +12,21 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def check_suffix(output: Path) -> None:
-    """Refuses a name that tells neither of the two layouts."""
+def _with_a_layout(ctx: click.Context, param: click.Parameter, output: Path) -> Path:
     if output.suffix not in (".safetensors", ".pth"):
-        raise click.BadParameter("must end in .safetensors or .pth", param_hint="--output")
+        raise click.BadParameter("must end in .safetensors or .pth", ctx=ctx, param=param)
+    return output
+
+
+output_option = click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=_with_a_layout,
+    help="The file to write: NAME.safetensors, or NAME.pth in BasicSR's layout.",
+)
+"""The file to write; its suffix tells the layout."""
 
 
 def write_weights(

@@ -19,7 +19,7 @@ from realesrgan_compat.cli.command import (
     run_command,
     say,
 )
-from realesrgan_compat.cli.existing import existing_options, without_existing
+from realesrgan_compat.cli.file_options import file_options, without_existing
 from realesrgan_compat.cli.model_options import ModelChoice, model_options
 
 if TYPE_CHECKING:
@@ -48,25 +48,8 @@ class _Job:
 
 
 @click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "-i",
-    "--input",
-    "source",
-    default="inputs",
-    show_default=True,
-    metavar="FILE|FOLDER",
-    help="A picture, or a folder of pictures.",
-)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("results"),
-    show_default=True,
-    help="Folder of the results; it is created.",
-)
+@file_options("picture")
 @model_options(default="RealESRGAN_x4plus")
-@click.option("--suffix", default="out", show_default=True, help="Results are named NAME_SUFFIX.")
 @click.option(
     "--ext",
     type=click.Choice(["auto", "jpg", "png", "webp", "tif", "bmp"]),
@@ -74,7 +57,6 @@ class _Job:
     show_default=True,
     help="Format of the results; 'auto' keeps that of the input. Results with alpha are PNG.",
 )
-@existing_options
 def pictures(
     source: str,
     output: Path,

@@ -16,7 +16,7 @@ from mambair.errors import UserError
 from mambair.imaging.listing import resolve_root
 from mambair.imaging.targets import check_targets, target_of
 from realesrgan_compat.cli.command import Command, InterruptedCommand, run_command, say
-from realesrgan_compat.cli.existing import existing_options, without_existing
+from realesrgan_compat.cli.file_options import file_options, without_existing
 from realesrgan_compat.cli.model_options import ModelChoice, model_options
 
 if TYPE_CHECKING:
@@ -56,25 +56,8 @@ def _rate(ctx: click.Context, param: click.Parameter, value: str | None) -> Frac
 
 
 @click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "-i",
-    "--input",
-    "source",
-    default="inputs",
-    show_default=True,
-    metavar="FILE|FOLDER",
-    help="A video, or a folder of videos.",
-)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("results"),
-    show_default=True,
-    help="Folder of the results; it is created.",
-)
+@file_options("video")
 @model_options(default="realesr-animevideov3")
-@click.option("--suffix", default="out", show_default=True, help="Results are named NAME_SUFFIX.")
 @click.option(
     "--fps",
     callback=_rate,
@@ -106,7 +89,6 @@ def _rate(ctx: click.Context, param: click.Parameter, value: str | None) -> Frac
     help="Frames after which the work so far is kept; a kill costs at most these.",
 )
 @click.option("--restart", is_flag=True, help="Throw away what a run that was stopped has left.")
-@existing_options
 @click.option("--ffmpeg_bin", hidden=True)
 @click.option("--extract_frame_first", is_flag=True, hidden=True)
 @click.option("--num_process_per_gpu", type=int, hidden=True)

@@ -1,4 +1,7 @@
-"""What happens to results that are there already: nothing, unless a flag says so."""
+"""The flags that name sources and results, the same for pictures and videos.
+
+Results that are there already stay, unless a flag says otherwise.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,43 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _SHOWN = 3
 
 
-def existing_options(function: Function) -> Function:
-    """Adds the two flags to a command."""
-    for option in (
-        click.option("--skip-existing", is_flag=True, help="Leave results that are there."),
+def file_options(noun: str) -> Callable[[Function], Function]:
+    """Adds the flags to a command, among them ``source``, ``output`` and ``suffix``.
+
+    Args:
+        noun: what is read: "picture" or "video".
+    """
+    options = [
+        click.option(
+            "-i",
+            "--input",
+            "source",
+            default="inputs",
+            show_default=True,
+            metavar="FILE|FOLDER",
+            help=f"A {noun}, or a folder of {noun}s.",
+        ),
+        click.option(
+            "-o",
+            "--output",
+            type=click.Path(file_okay=False, path_type=Path),
+            default=Path("results"),
+            show_default=True,
+            help="Folder of the results; it is created.",
+        ),
+        click.option(
+            "--suffix", default="out", show_default=True, help="Results are named NAME_SUFFIX."
+        ),
         click.option("--overwrite", is_flag=True, help="Replace results that are there."),
-    ):
-        function = option(function)
-    return function
+        click.option("--skip-existing", is_flag=True, help="Leave results that are there."),
+    ]
+
+    def add(function: Function) -> Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
 
 
 def without_existing(
