@@ -16,6 +16,10 @@ if not os.environ.get("BASICSR_MAMBAIR_TEST_GPU"):
 # Triton reads this when a kernel is defined: its interpreter takes the place of a GPU.
 os.environ["TRITON_INTERPRET"] = "1"
 
+# pytest -n: the processes share the cores, and what tests start must not take more.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 import cv2
 import numpy as np
 import pytest
@@ -29,7 +33,7 @@ from mambair.imaging.resizing import imresize
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = Path(__file__).resolve().parent / "data" / "golden"
 
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", min(2, os.cpu_count() or 1))))
 
 
 @pytest.fixture(autouse=True)
