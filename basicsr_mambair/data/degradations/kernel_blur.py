@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.fft import next_fast_len
 from torch import Tensor
 
 from basicsr_mambair.data.degradations.degradation import Drawn, TensorDegradation
@@ -17,6 +18,10 @@ Kernel = NDArray[np.float64]
 
 LARGEST_SIZE = 127
 """Largest side of a kernel; larger ones cost more than they show."""
+
+_NOTHING = 2.0**-26  # of the largest value: four times below the precision of float32
+_SMALLEST_PAIR = 5  # one pass with a smaller kernel is faster than two
+_SMALLEST_SPECTRUM = 9  # Fourier transforms of a picture cost as much as this side of a kernel
 
 
 class KernelBlur(TensorDegradation):
@@ -67,20 +72,70 @@ def squared_distances(size: int, sigma_x: float, sigma_y: float, theta: float = 
 def convolve(images: Tensor, kernels: Sequence[Kernel]) -> Tensor:
     """Filters each picture of a batch with a kernel of its own.
 
+    To float32 precision; what a kernel holds below it is not computed: borders that are next to
+    nothing are cut off, and a kernel that is a column times a row is applied as these two.
+
     Args:
         images: ``(B, C, H, W)``.
         kernels: B kernels of odd sides, which may differ in size.
     """
-    if any(kernel.shape != kernels[0].shape for kernel in kernels):
-        largest = max(len(kernel) for kernel in kernels)
-        kernels = [np.pad(kernel, (largest - len(kernel)) // 2) for kernel in kernels]
+    passes = [_passes(kernel) for kernel in kernels]
+    groups: dict[tuple[tuple[int, ...], ...], list[int]] = {}
+    for number, each in enumerate(passes):
+        groups.setdefault(tuple(kernel.shape for kernel in each), []).append(number)
+    if len(groups) == 1:
+        return _convolve_alike(images, passes)
+    filtered = torch.empty_like(images)
+    for numbers in groups.values():
+        filtered[numbers] = _convolve_alike(images[numbers], [passes[n] for n in numbers])
+    return filtered
+
+
+def _passes(kernel: Kernel) -> tuple[Kernel, ...]:
+    """Returns kernels of odd sides which, one after the other, are the kernel."""
+    radius = len(kernel) // 2
+    offsets = np.abs(np.argwhere(np.abs(kernel) > _NOTHING * np.abs(kernel).max()) - radius)
+    cut = radius - int(offsets.max())
+    kernel = kernel[cut : len(kernel) - cut, cut : len(kernel) - cut]
+    columns, strengths, rows = np.linalg.svd(kernel)
+    if len(kernel) < _SMALLEST_PAIR or strengths[1] > _NOTHING * strengths[0]:
+        return (kernel,)
+    root = math.sqrt(strengths[0])
+    return (root * columns[:, :1], root * rows[:1])
+
+
+def _convolve_alike(images: Tensor, passes: Sequence[tuple[Kernel, ...]]) -> Tensor:
+    """Filters pictures ``(B, C, H, W)`` with kernels of the same sizes."""
+    radius = max(max(kernel.shape) for kernel in passes[0]) // 2
+    filtered = _mirror(images, radius)
+    for kernels in zip(*passes, strict=True):
+        weights = torch.from_numpy(np.stack(kernels)).to(images)
+        if min(weights.shape[-2:]) < _SMALLEST_SPECTRUM:
+            filtered = _correlate(filtered, weights)
+        else:
+            filtered = _correlate_spectra(filtered, weights)
+    return filtered
+
+
+def _correlate(images: Tensor, kernels: Tensor) -> Tensor:
+    """Correlates ``(B, C, H, W)`` with ``(B, K, L)``, where the kernels fit into the pictures."""
     batch, channels, height, width = images.shape
-    radius = len(kernels[0]) // 2
-    weights = torch.from_numpy(np.stack(kernels)).to(images)
-    weights = weights.repeat_interleave(channels, dim=0)[:, None]
-    padded = _mirror(images, radius).reshape(1, batch * channels, height + 2 * radius, -1)
-    filtered = torch.nn.functional.conv2d(padded, weights, groups=batch * channels)
-    return filtered.reshape(batch, channels, height, width)
+    weights = kernels.repeat_interleave(channels, dim=0)[:, None]
+    stacked = images.reshape(1, batch * channels, height, width)
+    filtered = torch.nn.functional.conv2d(stacked, weights, groups=batch * channels)
+    return filtered.reshape(batch, channels, *filtered.shape[-2:])
+
+
+def _correlate_spectra(images: Tensor, kernels: Tensor) -> Tensor:
+    """As :func:`_correlate`, by the product of Fourier transforms."""
+    height, width = images.shape[-2:]
+    side = kernels.shape[-1]
+    size = [next_fast_len(length, real=True) for length in (height, width)]
+    spectra = torch.fft.rfft2(images, s=size)
+    spectra *= torch.fft.rfft2(kernels.flip(-2, -1)[:, None], s=size)
+    filtered: Tensor = torch.fft.irfft2(spectra, s=size)
+    # What is wrapped around the borders lies in the rows and columns that are cut off.
+    return filtered[..., side - 1 : height, side - 1 : width]
 
 
 def _mirror(images: Tensor, radius: int) -> Tensor:
