@@ -58,7 +58,7 @@ def test_the_package_is_trained_and_used(package: Path) -> None:
     restore = ("restore", "photo.png", "-o", "restored", "-w", "mine")
     run = run_basicsr(*restore, "--import", "my_restoration.archs", cwd=package)
     assert run.returncode == 0, run.stdout + run.stderr
-    (restored,) = (package / "restored").iterdir()
+    (restored,) = (package / "restored").glob("*.png")
     assert cv2.imread(str(restored)).shape == (40, 60, 3)
 
 

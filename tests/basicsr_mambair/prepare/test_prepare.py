@@ -266,13 +266,13 @@ def test_what_cannot_be_done_is_reported_first(
 
 _KILLED = """
 import sys, time
-from mambair.imaging import writing
+import cv2
 from basicsr_mambair.cli import main
-original = writing.cv2.imencode
+original = cv2.imencode
 def slowly(*arguments):
     time.sleep(0.2)
     return original(*arguments)
-writing.cv2.imencode = slowly
+cv2.imencode = slowly
 import basicsr_mambair.prepare.store as store
 store._BATCH = 1
 main(sys.argv[1:])
