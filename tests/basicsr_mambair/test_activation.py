@@ -86,3 +86,10 @@ def test_the_networks_log_where_basicsr_does(caplog: pytest.LogCaptureFixture) -
         basicsr_logger.setLevel(level)
     messages = [record.getMessage() for record in caplog.records]
     assert {"backend cpp", "backend triton"} <= set(messages)
+
+
+@pytest.mark.parametrize("module", ["models.restoration_model", "data.paired_image_dataset"])
+def test_what_others_import_can_be_imported_first(module: str, tmp_path: Path) -> None:
+    """It imports BasicSR, which imports the others."""
+    run = python(f"import basicsr_mambair.{module}", tmp_path)
+    assert run.returncode == 0, run.stderr
