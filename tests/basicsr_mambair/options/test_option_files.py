@@ -38,6 +38,7 @@ PARAMETERS = {
     "mambair_x2": 20_421_863,
     "mambair_x3": 20_606_503,
     "mambair_x4": 20_569_575,
+    "mambair_real_denoising": 26_779_480,
     "mambair_light_x2": 905_016,
     "mambair_light_x3": 913_131,
     "mambair_light_x4": 924_492,
@@ -124,7 +125,7 @@ def test_network(path: Path) -> None:
 def data_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Under ``datasets/``, one picture in every folder that the option files name."""
     root = tmp_path_factory.mktemp("tree")
-    picture = photograph("coffee", 264, 264)
+    picture = cv2.resize(photograph("coffee", 264, 264), (384, 384))  # of the largest crop
     for path in OPTION_FILES:
         for section in options_of(path)["datasets"].values():
             for name in _listed(section["dataroot_gt"]):
@@ -134,8 +135,9 @@ def data_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
                         _write(root / name / file, picture)
             for name in _listed(section.get("dataroot_lq")):
                 scale = int((re.search(r"X(\d)$", name) or "x1")[1])
-                side = 264 // scale
-                file = "a.jpg" if "JPEG" in name else f"ax{scale}.png"
+                side = len(picture) // scale
+                file = section.get("filename_tmpl", "{}").format("a")
+                file += ".jpg" if "JPEG" in name else ".png"
                 _write(root / name / file, cv2.resize(picture, (side, side)))
     return root
 
@@ -169,14 +171,19 @@ def test_data(path: Path, data_tree: Path, monkeypatch: pytest.MonkeyPatch) -> N
             assert sample["gt"].shape == (3, section["crop_size"], section["crop_size"])
             assert section["crop_size"] >= options["gt_size"]
             continue
-        assert sample["lq"].shape[0] == options["network_g"]["in_chans"], key
+        network = options["network_g"]
+        assert sample["lq"].shape[0] == network.get("in_chans", network.get("inp_channels")), key
         expected = [side * options["scale"] for side in sample["lq"].shape[1:]]
         assert list(sample["gt"].shape[1:]) == expected, key
         if key == "train":
             assert sample["gt"].shape[1] == section["gt_size"]
 
 
-@with_path([path for path in OPTION_FILES if is_train(path) and path.stem.startswith("mamba")])
+# Those of the specification's section 5: Adam, halved learning rates.
+HALVED = re.compile(r"mamba(?!.*real)")
+
+
+@with_path([path for path in OPTION_FILES if is_train(path) and HALVED.match(path.stem)])
 def test_recipe(path: Path) -> None:
     """Section 5 of the specification, with its two corrections."""
     options = options_of(path)
@@ -231,8 +238,8 @@ def test_everything_registered_builds_from_an_option_file() -> None:
     for path in OPTION_FILES:
         used |= {dataset["type"] for dataset in options_of(path)["datasets"].values()}
         if path.stem not in ("quickstart", "mambair_light_x2", "mambairv2_light_x2",
-                             "mambairv2_jpeg_10", "tiny_jpeg", "real_miniature_1",
-                             "real_miniature_2"):  # fmt: skip
+                             "mambairv2_jpeg_10", "mambair_real_denoising", "tiny_jpeg",
+                             "real_miniature_1", "real_miniature_2"):  # fmt: skip
             continue
         opt = options_of(path)
         opt.update(num_gpu=0, dist=False, rank=0, world_size=1, is_train=is_train(path))
