@@ -222,12 +222,16 @@ def _model_options(options: Options) -> Any:
 
 
 def _complete_scheduler(train: Any) -> None:
-    """One cosine over the whole training, unless periods are given."""
+    """One cosine over the whole training, unless periods are given; weights of 1."""
     section = train.get("scheduler") if isinstance(train, dict) else None
-    if not isinstance(section, dict) or section.get("type") != "CosineAnnealingRestartLR":
+    if not isinstance(section, dict):
+        return
+    kind = section.get("type")
+    if kind not in ("CosineAnnealingRestartLR", "CosineAnnealingRestartCyclicLR"):
         return
     field, total = fields_of(CosineSchedule)["periods"], train.get("total_iter")
-    if "periods" not in section and field.problem([total]) is None:
+    one = kind == "CosineAnnealingRestartLR" and field.problem([total]) is None
+    if "periods" not in section and one:
         section["periods"] = field.converted([total])
     if isinstance(section.get("periods"), list):
         section.setdefault("restart_weights", [1] * len(section["periods"]))

@@ -278,19 +278,25 @@ def _check_scheduler(context: Context, train: dict[str, Any]) -> None:
     if problems.under(path):
         return
     starts = "periods" if "periods" in section else "restarts"
-    if len(section.get(starts, [0])) != len(section.get("restart_weights", [1])):
-        problems.add(
-            (*path, "restart_weights"),
-            f"has {len(section.get('restart_weights', [1]))} entries where {starts} has "
-            f"{len(section.get(starts, [0]))}",
-        )
+    count = len(section.get(starts, [0]))
+    for key, default in (("restart_weights", [1]), ("eta_mins", [0] * count)):
+        if len(section.get(key, default)) != count:
+            problems.add(
+                (*path, key),
+                f"has {len(section.get(key, default))} entries where {starts} has {count}",
+            )
     total, periods = train.get("total_iter"), section.get("periods")
     if periods is not None and isinstance(total, int) and sum(periods) < total - 1:
         problems.add(
             (*path, "periods"),
-            f"end after iteration {sum(periods)} of total_iter {total}; leave periods and "
-            "restart_weights out for one cosine over the whole training",
+            f"end after iteration {sum(periods)} of total_iter {total}{_one_cosine(section)}",
         )
+
+
+def _one_cosine(section: dict[str, Any]) -> str:
+    if section["type"] != "CosineAnnealingRestartLR":
+        return ""
+    return "; leave periods and restart_weights out for one cosine over the whole training"
 
 
 def _check_val(context: Context, val: dict[str, Any], model: ModelOptions) -> None:
