@@ -69,6 +69,8 @@ class RestorationTrain(TrainOptions):
         datasets = options.get("datasets")
         section = datasets.get("train") if isinstance(datasets, dict) else None
         batch = section.get("batch_size_per_gpu") if isinstance(section, dict) else None
+        if isinstance(section, dict) and section.get("mini_batch_sizes"):
+            batch = None  # parts need not be equal; a batch of one is one part
         if isinstance(batch, int) and isinstance(parts, int) and parts > 0 and batch % parts:
             text = f"must divide batch_size_per_gpu {batch}, got {parts!r}"
             yield "gradient_accumulation", text

@@ -21,6 +21,7 @@ from basicsr_mambair.options.compose import (
 from basicsr_mambair.options.errors import OptionError, Problem, Problems
 from basicsr_mambair.options.fields import fields_of
 from basicsr_mambair.options.pretrained import find_pretrained
+from basicsr_mambair.options.progressive import complete_stages
 from basicsr_mambair.options.sections import (
     CosineSchedule,
     LoggerOptions,
@@ -252,6 +253,7 @@ def _complete_dataset(options: Options, key: str, dataset: Options) -> None:
     if declared is not None:
         _fill(dataset, declared)
     if key == "train":
+        complete_stages(dataset)
         dataset.setdefault("dataset_enlarge_ratio", 1)
         dataset.setdefault("num_worker_per_gpu", 2)
         for name in ("use_hflip", "use_rot"):

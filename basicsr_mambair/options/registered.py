@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +22,7 @@ from basicsr_mambair.options.checks import (
 from basicsr_mambair.options.errors import Path
 from basicsr_mambair.options.fields import fields_of
 from basicsr_mambair.options.optimizers import is_schedule_free, optimizer_class
+from basicsr_mambair.options.progressive import ProgressiveOptions, stage_problems
 from basicsr_mambair.options.sections import (
     IO_BACKENDS,
     SCHEDULERS,
@@ -102,6 +105,8 @@ def check_built(context: Context, key: str, cls: type, scale: Any) -> None:
 
     own = cls in registered_archs()
     if not own and not cls.__module__.startswith(("basicsr.", "basicsr_mambair.")):
+        if key == "network_g":
+            _check_multiples(context, None, cls.__name__)
         return
     section, problems = context.options[key], context.problems
     try:
@@ -119,6 +124,37 @@ def check_built(context: Context, key: str, cls: type, scale: Any) -> None:
         problems.add((key, "upscale"), f"the network enlarges by {upscale}, but scale is {scale}")
     if context.is_train and key == "network_g" and not problems.under((key,)):
         _check_warm_start(context, net)
+        _check_multiples(context, net, cls.__name__)
+
+
+def _check_multiples(context: Context, net: Any, name: str) -> None:
+    """The crops of every stage must have sides that the network takes.
+
+    Args:
+        context: the context of the file.
+        net: the network; ``None`` where it cannot be built here. Then ``val.window_size``, which
+            pads pictures for it, says what it needs.
+        name: its class, for the message.
+    """
+    from mambair.archs.contract import Contract, ContractError, contract_of
+
+    datasets, val = context.options.get("datasets"), context.options.get("val")
+    section = datasets.get("train") if isinstance(datasets, dict) else None
+    sizes = section.get("gt_sizes") if isinstance(section, dict) else None
+    if not context.is_train or not isinstance(sizes, list):
+        return
+    window, scale = (val or {}).get("window_size"), context.options.get("scale")
+    contract = Contract(3, scale if isinstance(scale, int) else 1, 1)
+    if net is None and isinstance(window, int):
+        contract = dataclasses.replace(contract, size_multiple=window)
+    elif net is not None:
+        with contextlib.suppress(ContractError):  # a network that is trained otherwise
+            contract = contract_of(net)
+    multiple = contract.size_multiple * contract.upscale
+    wrong = [size for size in sizes if isinstance(size, int) and multiple and size % multiple]
+    if wrong and contract.size_multiple > 1:  # multiples of the scale are the dataset's business
+        text = f"must be multiples of {multiple}, which {name} needs, got {wrong[0]}"
+        context.problems.add(("datasets", "train", "gt_sizes"), text)
 
 
 def _check_warm_start(context: Context, net: Any) -> None:
@@ -412,9 +448,23 @@ def _check_dataset(context: Context, key: str, phase: str) -> None:
         )
     if problems.under(path) or problems.under(("scale",)):
         return
+    scale = context.options.get("scale") or 1
+    if phase == "train":
+        _check_stages(context, section, declared, scale)
     if hasattr(cls, "check_options"):
-        scale = context.options.get("scale") or 1
         _ask(context, cls.check_options, {**section, "phase": phase, "scale": scale}, path)
+
+
+def _check_stages(
+    context: Context, section: dict[str, Any], declared: type | None, scale: int
+) -> None:
+    problems, path = context.problems, ("datasets", "train")
+    given = [key for key in fields_of(ProgressiveOptions) if section.get(key) is not None]
+    if given and declared is not None and given[0] not in fields_of(declared):
+        problems.add((*path, given[0]), f"{section['type']} does not read crops of several sizes")
+        return
+    for key, text in stage_problems(section, scale):
+        problems.add((*path, key), text)
 
 
 def _check_storage(context: Context, io_backend: Any, path: Path) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from basicsr_mambair.options.fields import option
+from basicsr_mambair.options.progressive import ProgressiveOptions
 
 _LARGEST_SEED = 2**32 - 2**16  # numpy's limit, less what ranks and workers add
 
@@ -225,7 +226,7 @@ class DatasetOptions:
 
 
 @dataclass
-class CropOptions:
+class CropOptions(ProgressiveOptions):
     """Crops and flips of a training, and what is done to samples."""
 
     gt_size: int = option(

@@ -96,7 +96,7 @@ def _check_crop(context: Context, section: Mapping[str, Any], path: Path) -> Non
                 continue
             if min(height, width) < side:
                 context.problems.add(
-                    (*path, "gt_size"),
+                    (*path, "gt_sizes" if section.get("gt_sizes") else "gt_size"),
                     f"is {side}, but {picture} has {height}×{width} pixels (height × width)",
                 )
                 return
