@@ -36,7 +36,9 @@ class _Top(TopOptions):
         le=2**20,
         shown="that of the dataset",
     )
-    queue_size: int = option(180, doc="Pairs that are mixed between batches; 0: none.", ge=0)
+    queue_size: int = option(
+        180, doc="Pairs that are mixed between batches, anew in every stage; 0: none.", ge=0
+    )
     second_blur_prob: float = option(0.8, doc="Probability of the second blur.", ge=0, le=1)
     high_order_degradation: bool = option(True, doc="Degrade on the fly; else read pairs.")
     degradation: dict[str, Any] | str | list[Any] | None = option(

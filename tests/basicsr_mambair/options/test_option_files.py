@@ -63,6 +63,7 @@ PARAMETERS = {
     "real_light_x4_2": 909_123,
     "real_miniature_1": 89_508,
     "real_miniature_2": 89_508,
+    "real_denoising_miniature": 3_252_160,
 }
 # MambaIR with mlp_ratio 1.2: the specification gives no count, so E, R and the heads are checked.
 WITHOUT_COUNT = ("mambair_jpeg", "mambair_denoising_color")
@@ -213,6 +214,26 @@ def test_recipe(path: Path) -> None:
     assert bool(options["path"].get("pretrain_network_g")) is not first
 
 
+def test_recipe_of_real_denoising() -> None:
+    """Section 3 of the specification of MambaIRUNet, and what its keys mean."""
+    options = options_of(FOLDER / "train" / "mambair_real_denoising.yml")
+    data, train = options["datasets"]["train"], options["train"]
+    assert (options["model_type"], data["type"]) == ("ImageCleanModel", "Dataset_PairedImage")
+    assert data["iters"] == [92_000, 64_000, 48_000, 36_000, 36_000, 24_000]
+    assert data["gt_sizes"] == [128, 160, 192, 256, 320, 384]
+    assert data["mini_batch_sizes"] == [8, 5, 4, 2, 1, 1]
+    assert sum(data["iters"]) == train["total_iter"] == 300_000
+    optimizer = {"type": "AdamW", "lr": 3e-4, "weight_decay": 1e-4, "betas": [0.9, 0.999]}
+    assert train["optim_g"] == optimizer
+    assert train["scheduler"] == {
+        "type": "CosineAnnealingRestartCyclicLR", "periods": [92_000, 208_000],
+        "restart_weights": [1, 1], "eta_mins": [3e-4, 1e-6],
+    }  # fmt: skip
+    assert train["mixing_augs"] == {"mixup": True, "mixup_beta": 1.2, "use_identity": True}
+    assert train["use_grad_clip"] is True
+    assert (options["val"]["tile"], options["val"]["use_image"]) == ("none", False)
+
+
 @with_path([path for path in OPTION_FILES if not is_train(path)])
 def test_protocol(path: Path) -> None:
     """Section 6 of the specification."""
@@ -238,7 +259,7 @@ def test_everything_registered_builds_from_an_option_file() -> None:
     for path in OPTION_FILES:
         used |= {dataset["type"] for dataset in options_of(path)["datasets"].values()}
         if path.stem not in ("quickstart", "mambair_light_x2", "mambairv2_light_x2",
-                             "mambairv2_jpeg_10", "mambair_real_denoising", "tiny_jpeg",
+                             "mambairv2_jpeg_10", "real_denoising_miniature", "tiny_jpeg",
                              "real_miniature_1", "real_miniature_2"):  # fmt: skip
             continue
         opt = options_of(path)
