@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -125,6 +124,18 @@ def check_built(context: Context, key: str, cls: type, scale: Any) -> None:
     if context.is_train and key == "network_g" and not problems.under((key,)):
         _check_warm_start(context, net)
         _check_multiples(context, net, cls.__name__)
+    elif key == "network_d":
+        _check_judged(context, net, section.get("num_in_ch", 3))
+
+
+def _stage_sizes(context: Context) -> list[int]:
+    """The sides of the crops of a training's stages, those that are numbers."""
+    datasets = context.options.get("datasets")
+    section = datasets.get("train") if isinstance(datasets, dict) else None
+    sizes = section.get("gt_sizes") if isinstance(section, dict) else None
+    if not context.is_train or not isinstance(sizes, list):
+        return []
+    return [size for size in sizes if isinstance(size, int) and size > 0]
 
 
 def _check_multiples(context: Context, net: Any, name: str) -> None:
@@ -136,25 +147,37 @@ def _check_multiples(context: Context, net: Any, name: str) -> None:
             pads pictures for it, says what it needs.
         name: its class, for the message.
     """
-    from mambair.archs.contract import Contract, ContractError, contract_of
+    from mambair.archs.contract import ContractError, contract_of
 
-    datasets, val = context.options.get("datasets"), context.options.get("val")
-    section = datasets.get("train") if isinstance(datasets, dict) else None
-    sizes = section.get("gt_sizes") if isinstance(section, dict) else None
-    if not context.is_train or not isinstance(sizes, list):
-        return
-    window, scale = (val or {}).get("window_size"), context.options.get("scale")
-    contract = Contract(3, scale if isinstance(scale, int) else 1, 1)
-    if net is None and isinstance(window, int):
-        contract = dataclasses.replace(contract, size_multiple=window)
-    elif net is not None:
+    sizes, val, scale = _stage_sizes(context), context.options.get("val"), 1
+    multiple = val.get("window_size") if isinstance(val, dict) and net is None else None
+    if isinstance(context.options.get("scale"), int):
+        scale = context.options["scale"]
+    if sizes and net is not None:
         with contextlib.suppress(ContractError):  # a network that is trained otherwise
             contract = contract_of(net)
-    multiple = contract.size_multiple * contract.upscale
-    wrong = [size for size in sizes if isinstance(size, int) and multiple and size % multiple]
-    if wrong and contract.size_multiple > 1:  # multiples of the scale are the dataset's business
-        text = f"must be multiples of {multiple}, which {name} needs, got {wrong[0]}"
+            multiple, scale = contract.size_multiple, contract.upscale
+    if not isinstance(multiple, int) or multiple <= 1:
+        return  # multiples of the scale are the dataset's business
+    wrong = [size for size in sizes if size % (multiple * scale)]
+    if wrong:
+        text = f"must be multiples of {multiple * scale}, which {name} needs, got {wrong[0]}"
         context.problems.add(("datasets", "train", "gt_sizes"), text)
+
+
+def _check_judged(context: Context, net: Any, channels: int) -> None:
+    """A discriminator must take the crops of every stage; on ``meta`` that costs nothing."""
+    import torch
+
+    for size in _stage_sizes(context):
+        try:
+            net.to("meta").eval()(torch.empty(1, channels, size, size, device="meta"))
+        except NotImplementedError:  # an operator that needs memory says nothing about sizes
+            return
+        except Exception as error:  # whatever a discriminator does with a size
+            text = f"{type(net).__name__} does not take crops of {size}×{size}: {_said(error)}"
+            context.problems.add(("datasets", "train", "gt_sizes"), text)
+            return
 
 
 def _check_warm_start(context: Context, net: Any) -> None:

@@ -121,6 +121,31 @@ def test_of_basicsr_alone(pairs: Path) -> None:
     assert differences(whole.end(), parts.end()) == []
 
 
+DISCRIMINATOR = {"type": "UNetDiscriminatorSN", "num_in_ch": 3, "num_feat": 4}
+
+
+def adversarial(**changes: Any) -> dict[str, Any]:
+    gan = {"type": "GANLoss", "gan_type": "vanilla", "loss_weight": 0.1}
+    options = contents(
+        total=13, model_type="RestorationGANModel", network_d=DISCRIMINATOR,
+        train__optim_d={"type": "Adam", "lr": 1e-3}, train__gan_opt=gan,
+    )  # fmt: skip
+    options["datasets"]["train"] |= {**SIX, **changes}
+    return options
+
+
+def test_against_a_discriminator(pairs: Path) -> None:
+    options = adversarial(gt_sizes=[8, 16, 16, 24, 24, 32])
+    whole, parts = whole_and_parts(pairs, options, 7)
+    assert differences(whole.end(), parts.end()) == []
+
+
+def test_crops_that_the_discriminator_does_not_take(pairs: Path) -> None:
+    message = r"gt_sizes: UNetDiscriminatorSN does not take crops of 12×12: "
+    with pytest.raises(OptionError, match=message):
+        Runs(pairs).train(adversarial())
+
+
 @pytest.mark.parametrize("queue", [0, 6])
 def test_pictures_degraded_by_the_model(queue: int, pairs: Path, batches: list) -> None:
     """The margin around the crops stays; the pool begins anew with pairs of another size."""
