@@ -21,13 +21,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from basicsr_mambair.models.augmentation import BatchAugmentation
 from basicsr_mambair.models.averaging import ScheduleFree, ema_decay_at
-from basicsr_mambair.models.float_metrics import FloatMetrics
+from basicsr_mambair.models.float_metrics import FloatMetrics, unrounded
 from basicsr_mambair.models.options import CLIP_NORM, IMAGE_CLEAN, RESTORATION, RestorationVal
 from basicsr_mambair.models.training_losses import TrainingLosses, check_loss_sections
 from basicsr_mambair.options.stock import ModelOptions
 from basicsr_mambair.registering import registers_in
 from mambair.archs.contract import ContractError, contract_of
 from mambair.archs.padding import run_padded
+from mambair.imaging.pixels import Pixels
 from mambair.imaging.resizing import imresize
 from mambair.inference.ensemble import self_ensemble
 from mambair.inference.tiles import parse_tile, run_tiled
@@ -333,6 +334,11 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
         """Whether metrics see 8 bits, as a file holds them."""
         return bool(self.opt["val"].get("use_image", True))
 
+    def _as_measured(self, tensor: Tensor) -> Pixels:
+        """A picture ``(1, C, H, W)`` in [0, 1] as metrics see it, [0, 255]."""
+        picture: Pixels = tensor2img([tensor]) if self._rounds else unrounded(tensor)
+        return picture
+
     def _validate_on_floats(
         self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool
     ) -> None:
@@ -362,8 +368,8 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
         metrics = self.opt["val"]["metrics"]
         totals = dict.fromkeys(metrics, 0.0)
         for sample in dataloader:
-            image = imresize(tensor2img([sample["lq"]]), self.scale)
-            truth = tensor2img([sample["gt"]])
+            lq, truth = (self._as_measured(sample[key]) for key in ("lq", "gt"))
+            image = imresize(lq, self.scale).clip(0, 255)
             for name, section in metrics.items():
                 totals[name] += float(calculate_metric({"img": image, "img2": truth}, section))
         return {name: total / len(dataloader) for name, total in totals.items()}

@@ -25,7 +25,7 @@ class ProgressiveOptions:
         ge=1,
     )  # fmt: skip
     gt_sizes: list[int] | None = option(
-        None, doc="`gt_size` of every stage, which then stands for none.", ge=1, le=2**20
+        None, doc="`gt_size` of every stage, in its place.", ge=1, le=2**20
     )
     mini_batch_sizes: list[int] | None = option(
         None, doc="Crops a batch of every stage, in place of `batch_size_per_gpu`.", ge=1, le=65536

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 from collections.abc import Callable
 from typing import Any
 
-from basicsr_mambair.options import surroundings
+from basicsr_mambair.options import stage_checks, surroundings
 from basicsr_mambair.options.calls import check_arguments, check_call, find, lookup
 from basicsr_mambair.options.checks import (
     Context,
@@ -21,7 +20,6 @@ from basicsr_mambair.options.checks import (
 from basicsr_mambair.options.errors import Path
 from basicsr_mambair.options.fields import fields_of
 from basicsr_mambair.options.optimizers import is_schedule_free, optimizer_class
-from basicsr_mambair.options.progressive import ProgressiveOptions, stage_problems
 from basicsr_mambair.options.sections import (
     IO_BACKENDS,
     SCHEDULERS,
@@ -105,7 +103,7 @@ def check_built(context: Context, key: str, cls: type, scale: Any) -> None:
     own = cls in registered_archs()
     if not own and not cls.__module__.startswith(("basicsr.", "basicsr_mambair.")):
         if key == "network_g":
-            _check_multiples(context, None, cls.__name__)
+            stage_checks.check_multiples(context, None, cls.__name__)
         return
     section, problems = context.options[key], context.problems
     try:
@@ -123,61 +121,9 @@ def check_built(context: Context, key: str, cls: type, scale: Any) -> None:
         problems.add((key, "upscale"), f"the network enlarges by {upscale}, but scale is {scale}")
     if context.is_train and key == "network_g" and not problems.under((key,)):
         _check_warm_start(context, net)
-        _check_multiples(context, net, cls.__name__)
+        stage_checks.check_multiples(context, net, cls.__name__)
     elif key == "network_d":
-        _check_judged(context, net, section.get("num_in_ch", 3))
-
-
-def _stage_sizes(context: Context) -> list[int]:
-    """The sides of the crops of a training's stages, those that are numbers."""
-    datasets = context.options.get("datasets")
-    section = datasets.get("train") if isinstance(datasets, dict) else None
-    sizes = section.get("gt_sizes") if isinstance(section, dict) else None
-    if not context.is_train or not isinstance(sizes, list):
-        return []
-    return [size for size in sizes if isinstance(size, int) and size > 0]
-
-
-def _check_multiples(context: Context, net: Any, name: str) -> None:
-    """The crops of every stage must have sides that the network takes.
-
-    Args:
-        context: the context of the file.
-        net: the network; ``None`` where it cannot be built here. Then ``val.window_size``, which
-            pads pictures for it, says what it needs.
-        name: its class, for the message.
-    """
-    from mambair.archs.contract import ContractError, contract_of
-
-    sizes, val, scale = _stage_sizes(context), context.options.get("val"), 1
-    multiple = val.get("window_size") if isinstance(val, dict) and net is None else None
-    if isinstance(context.options.get("scale"), int):
-        scale = context.options["scale"]
-    if sizes and net is not None:
-        with contextlib.suppress(ContractError):  # a network that is trained otherwise
-            contract = contract_of(net)
-            multiple, scale = contract.size_multiple, contract.upscale
-    if not isinstance(multiple, int) or multiple <= 1:
-        return  # multiples of the scale are the dataset's business
-    wrong = [size for size in sizes if size % (multiple * scale)]
-    if wrong:
-        text = f"must be multiples of {multiple * scale}, which {name} needs, got {wrong[0]}"
-        context.problems.add(("datasets", "train", "gt_sizes"), text)
-
-
-def _check_judged(context: Context, net: Any, channels: int) -> None:
-    """A discriminator must take the crops of every stage; on ``meta`` that costs nothing."""
-    import torch
-
-    for size in _stage_sizes(context):
-        try:
-            net.to("meta").eval()(torch.empty(1, channels, size, size, device="meta"))
-        except NotImplementedError:  # an operator that needs memory says nothing about sizes
-            return
-        except Exception as error:  # whatever a discriminator does with a size
-            text = f"{type(net).__name__} does not take crops of {size}×{size}: {_said(error)}"
-            context.problems.add(("datasets", "train", "gt_sizes"), text)
-            return
+        stage_checks.check_judged(context, net, section.get("num_in_ch", 3))
 
 
 def _check_warm_start(context: Context, net: Any) -> None:
@@ -473,21 +419,9 @@ def _check_dataset(context: Context, key: str, phase: str) -> None:
         return
     scale = context.options.get("scale") or 1
     if phase == "train":
-        _check_stages(context, section, declared, scale)
+        stage_checks.check_stages(context, section, declared, scale)
     if hasattr(cls, "check_options"):
         _ask(context, cls.check_options, {**section, "phase": phase, "scale": scale}, path)
-
-
-def _check_stages(
-    context: Context, section: dict[str, Any], declared: type | None, scale: int
-) -> None:
-    problems, path = context.problems, ("datasets", "train")
-    given = [key for key in fields_of(ProgressiveOptions) if section.get(key) is not None]
-    if given and declared is not None and given[0] not in fields_of(declared):
-        problems.add((*path, given[0]), f"{section['type']} does not read crops of several sizes")
-        return
-    for key, text in stage_problems(section, scale):
-        problems.add((*path, key), text)
 
 
 def _check_storage(context: Context, io_backend: Any, path: Path) -> None:

@@ -90,6 +90,14 @@ def test_best_figures_are_kept(loader: Any) -> None:
     assert trained.best_metric_results["val"]["psnr"]["val"] == trained.metric_results["psnr"] > 20
 
 
+def test_the_baseline_is_measured_as_the_result(loader: Any) -> None:
+    trained = model(val={"use_image": False, "metrics": METRICS, "tile": "none",
+                         "baseline": "bicubic"})  # fmt: skip
+    trained.scale, trained.net_g_ema = 1, torch.nn.Identity()
+    trained.validation(loader, 5, None)
+    assert trained._baselines["val"]["psnr"] == pytest.approx(trained.metric_results["psnr"])
+
+
 def test_window_size_pads() -> None:
     """A picture gets multiples of ``val.window_size``, whatever the network says it needs."""
     tested = model(is_train=False, val={"window_size": 8, "metrics": None, "suffix": None})
