@@ -124,6 +124,9 @@ class RestorationVal(ValOptions):
         None, doc="Also measure bicubic interpolation (at scale 1, the input)."
     )
     self_ensemble: bool = option(False, doc="Average over the eight orientations.")
+    use_image: bool = option(
+        True, doc="Measure pictures of 8 bits; false: floats, clipped to [0, 1] and not rounded."
+    )
 
     @staticmethod
     def check_together(val: Mapping[str, Any], options: Mapping[str, Any]) -> Wrong:

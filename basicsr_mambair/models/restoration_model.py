@@ -14,7 +14,7 @@ import torch
 from basicsr.archs import build_network
 from basicsr.metrics import calculate_metric
 from basicsr.models.sr_model import SRModel
-from basicsr.utils import get_root_logger, tensor2img
+from basicsr.utils import get_root_logger
 from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
@@ -23,11 +23,11 @@ from basicsr_mambair.models.augmentation import BatchAugmentation
 from basicsr_mambair.models.averaging import ScheduleFree, ema_decay_at
 from basicsr_mambair.models.options import RESTORATION, RestorationVal
 from basicsr_mambair.models.training_losses import TrainingLosses, check_loss_sections
+from basicsr_mambair.models.validation import baseline, measurable, validate
 from basicsr_mambair.options.stock import ModelOptions
 from basicsr_mambair.registering import registers_in
 from mambair.archs.contract import ContractError, contract_of
 from mambair.archs.padding import run_padded
-from mambair.imaging.resizing import imresize
 from mambair.inference.ensemble import self_ensemble
 from mambair.inference.tiles import parse_tile, run_tiled
 
@@ -59,6 +59,7 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
       networks that support it;
     - ``val.tile``: ``authors`` (default, the published protocol), ``none``, or the side of
       overlapping blended tiles, with ``val.tile_overlap``;
+    - ``val.use_image: false``: measure floats, clipped to [0, 1], instead of 8 bits;
     - ``val.self_ensemble: true``: average over the eight orientations of a picture;
     - ``val.baseline: bicubic``: also report the metrics of bicubic interpolation (of the input
       itself at scale 1).
@@ -302,10 +303,9 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
     def nondist_validation(
         self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool
     ) -> None:
-        """Validates as ``SRModel`` does; also reports the baseline if ``val.baseline`` is set."""
-        super().nondist_validation(dataloader, current_iter, tb_logger, save_img)
-        baseline = self.opt["val"].get("baseline")
-        if baseline is None or not self.opt["val"].get("metrics"):
+        """Validates a data set; also reports the baseline if ``val.baseline`` is set."""
+        validate(self, dataloader, current_iter, tb_logger, save_img)
+        if self.opt["val"].get("baseline") is None or not self.opt["val"].get("metrics"):
             return
         name = dataloader.dataset.opt["name"]
         if name not in self._baselines:
@@ -319,13 +319,15 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
 
     def _measure_baseline(self, dataloader: Any) -> dict[str, float]:
         """Returns the mean metrics of bicubic interpolation over a data set."""
-        metrics = self.opt["val"]["metrics"]
+        metrics, use_image = self.opt["val"]["metrics"], self.opt["val"].get("use_image", True)
         totals = dict.fromkeys(metrics, 0.0)
         for sample in dataloader:
-            image = imresize(tensor2img([sample["lq"]]), self.scale)
-            truth = tensor2img([sample["gt"]])
+            data = {
+                "img": baseline(sample["lq"], self.scale, use_image),
+                "img2": measurable(sample["gt"], use_image),
+            }
             for name, section in metrics.items():
-                totals[name] += float(calculate_metric({"img": image, "img2": truth}, section))
+                totals[name] += float(calculate_metric(data, section))
         return {name: total / len(dataloader) for name, total in totals.items()}
 
 
