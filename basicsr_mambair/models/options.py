@@ -98,6 +98,19 @@ def _check_average(train: Mapping[str, Any]) -> Wrong:
         yield "ema_decay", f"must be 0: {cls.__name__} averages the weights itself"
 
 
+def _check_submission(options: Mapping[str, Any]) -> Wrong:
+    """Only some data sets have a benchmark to send results to, and training sends none."""
+    from basicsr.utils.registry import DATASET_REGISTRY
+
+    registered, datasets = dict(iter(DATASET_REGISTRY)), options.get("datasets")
+    if "train" in options:
+        yield "submission", "is written by a test, not in training"
+    for key, section in datasets.items() if isinstance(datasets, dict) else ():
+        name = section.get("type") if isinstance(section, dict) else None
+        if name in registered and not hasattr(registered[name], "submission"):
+            yield "submission", f"{name} (datasets.{key}) has no benchmark to send results to"
+
+
 @dataclass
 class RestorationGANTrain(RestorationTrain, GanTrain):
     """`train` of `RestorationGANModel`."""
@@ -127,6 +140,9 @@ class RestorationVal(ValOptions):
     use_image: bool = option(
         True, doc="Measure pictures of 8 bits; false: floats, clipped to [0, 1] and not rounded."
     )
+    submission: bool = option(
+        False, doc="Also write the results as SIDD's or DND's benchmark wants them sent; in tests."
+    )
 
     @staticmethod
     def check_together(val: Mapping[str, Any], options: Mapping[str, Any]) -> Wrong:
@@ -135,6 +151,8 @@ class RestorationVal(ValOptions):
             parse_tile(val.get("tile", RestorationVal.tile), val.get("tile_overlap"))
         except (TileError, TypeError) as error:
             yield "tile", str(error)
+        if val.get("submission"):
+            yield from _check_submission(options)
 
 
 RESTORATION = ModelOptions(

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from basicsr.metrics import calculate_metric
 from basicsr.utils import get_root_logger, imwrite, tensor2img
+from numpy.typing import NDArray
 from torch import Tensor
 
 from basicsr_mambair.progress import progress_bar
 from mambair.imaging.errors import PictureError
+from mambair.imaging.matlab.submission import Submission
 from mambair.imaging.pixels import Pixels
 from mambair.imaging.resizing import imresize
 
@@ -83,13 +85,15 @@ def validate(
         save_img: whether pictures are saved.
 
     Raises:
-        PictureError: in a measurement, the result of a picture is not finite.
+        PictureError: in a measurement, the result of a picture is not finite; or the submission
+            cannot be written.
     """
     name, val = loader.dataset.opt["name"], model.opt["val"]
     metrics = val.get("metrics") or {}
     totals = dict.fromkeys(metrics, 0.0)
+    submission = _submission(model.opt, loader.dataset) if val.get("submission") else None
     with progress_bar(len(loader), name) if val.get("pbar") else nullcontext() as bar:
-        for sample in loader:
+        for index, sample in enumerate(loader):
             result, truth = _restore(model, sample)
             if save_img:
                 imwrite(
@@ -98,8 +102,12 @@ def validate(
             data = measured_pair(result, truth, bool(val.get("use_image", True)))
             for key, section in metrics.items():
                 totals[key] += float(calculate_metric(data, section))
+            if submission is not None:
+                submission.add(index, _unrounded(result))
             if bar is not None:
                 bar.update()
+    if submission is not None:
+        get_root_logger().info(f"{name}: to send to the benchmark: {submission.close()}")
     if not metrics:
         return
     model._initialize_best_metric_results(name)
@@ -125,6 +133,17 @@ def _restore(model: Any, sample: Mapping[str, Any]) -> tuple[Tensor, Tensor | No
         vars(model).pop(attribute, None)
     torch.cuda.empty_cache()
     return visuals["result"], visuals.get("gt")
+
+
+def _submission(opt: Mapping[str, Any], dataset: Any) -> Submission:
+    """Begins what a data set's benchmark wants to be sent (see the datasets' ``submission``)."""
+    folder = Path(opt["path"]["results_root"]) / "submission" / dataset.opt["name"]
+    return cast(Submission, dataset.submission(folder))
+
+
+def _unrounded(result: Tensor) -> NDArray[np.float32]:
+    """Converts ``(1, 3, H, W)`` to ``(H, W, 3)``, clipped to [0, 1]."""
+    return np.ascontiguousarray(result[0].clamp(0, 1).permute(1, 2, 0).numpy(), np.float32)
 
 
 def _picture_file(

@@ -206,11 +206,12 @@ def _files_of(dataset: Any, index: int) -> list[str]:
 
 
 def _stamp(path: str) -> list[int]:
-    try:
-        status = os.stat(path)
-    except OSError:  # a key of an LMDB
-        return []
-    return [status.st_mtime_ns, status.st_size]
+    """Returns time and size of a file; of the file that holds it, for a part of one."""
+    for place in (Path(path), *Path(path).parents):
+        if place.is_file():
+            status = place.stat()
+            return [status.st_mtime_ns, status.st_size]
+    return []  # a key of an LMDB
 
 
 def _build_dataset(section: dict[str, Any]) -> Any:
