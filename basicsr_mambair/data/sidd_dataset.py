@@ -16,8 +16,7 @@ from basicsr_mambair.data.samples import to_tensor
 from basicsr_mambair.options.fields import option
 from basicsr_mambair.options.sections import DatasetOptions
 from basicsr_mambair.registering import registers_in
-from mambair.imaging.errors import PictureError
-from mambair.imaging.matlab.sidd import SiddBlocks, SiddSubmission
+from mambair.imaging.matlab.sidd import SiddBlocks, SiddSubmission, check_blocks_match
 from mambair.imaging.matlab.submission import Submission
 from mambair.imaging.pixels import to_float
 
@@ -56,11 +55,8 @@ class SIDDBlocksDataset(Dataset[dict[str, "Tensor | str"]]):
         self.opt = dict(opt)
         self._noisy = SiddBlocks(opt["dataroot_lq"])
         self._true = SiddBlocks(opt["dataroot_gt"]) if opt.get("dataroot_gt") else None
-        if self._true is not None and self._true.shape != self._noisy.shape:
-            raise PictureError(
-                f"{self._true.path}: {self._true.path.stem}: has the shape {self._true.shape}, but "
-                f"the blocks of {self._noisy.path} have {self._noisy.shape}"
-            )
+        if self._true is not None:
+            check_blocks_match(self._true, self._noisy)
         truth = (self._true or self._noisy).path
         self.pairs = [
             Pair(0, str(truth / name), str(self._noisy.path / name)) for name in self._noisy.names

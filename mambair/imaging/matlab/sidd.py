@@ -63,6 +63,15 @@ class SiddBlocks:
         )
 
 
+def check_blocks_match(true: SiddBlocks, noisy: SiddBlocks) -> None:
+    """Raises :class:`PictureError` if two files do not hold the same blocks, as shapes tell."""
+    if true.shape != noisy.shape:
+        raise PictureError(
+            f"{true.path}: {true.path.stem}: has the shape {true.shape}, but the blocks of "
+            f"{noisy.path} have {noisy.shape}"
+        )
+
+
 class SiddSubmission:
     """``Idenoised.mat``: the variable ``Idenoised``, single, in the shape of the blocks.
 
