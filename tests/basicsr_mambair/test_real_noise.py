@@ -18,7 +18,7 @@ from mambair.archs import MambaIRUNet
 from mambair.checkpoint import save_checkpoint
 from mambair.imaging.errors import PictureError
 from tests.conftest import ROOT, run_basicsr
-from tests.matlab_files import dnd, sidd_pair
+from tests.matlab_files import dnd, sidd_pair, write_arrays
 
 NETWORK = {"dim": 30, "num_blocks": [1, 1, 1, 1], "num_refinement_blocks": 1}
 
@@ -117,18 +117,27 @@ def test_dnd_is_restored_and_sent(version: str, tmp_path: Path) -> None:
 
 
 def test_blocks_without_truth_are_only_sent(tmp_path: Path) -> None:
-    """SIDD's benchmark: metrics are an option error, and without them the file is written."""
-    sidd_pair(tmp_path / "datasets" / "SIDD", "5")
-    noisy = str(tmp_path / "datasets" / "SIDD" / "ValidationNoisyBlocksSrgb.mat")
-    section = {"test": {"dataroot_gt": None, "dataroot_lq": noisy}}
-    path = option_file(tmp_path, "sidd", datasets=section)
+    """SIDD's benchmark, as the documentation has it; metrics of it are an option error."""
+    noisy, _ = sidd_pair(tmp_path / "datasets" / "SIDD", "5")
+    name = "BenchmarkNoisyBlocksSrgb"
+    benchmark = Path("datasets", "SIDD", f"{name}.mat")
+    write_arrays(tmp_path / benchmark, "5", **{name: noisy})
+    section = {"test": {"dataroot_gt": None, "dataroot_lq": str(benchmark)}}
     with pytest.raises(
         OptionError, match=r"calculate_psnr compares with true pictures, which SIDD"
     ):
-        load_options(path, is_train=False, check_files=False)
-    path = option_file(tmp_path, "sidd", datasets=section, val={"metrics": None, "baseline": None})
-    run_basicsr("test", "-opt", path, cwd=tmp_path)
-    assert (tmp_path / "results" / "small" / "submission" / "SIDD" / "Idenoised.mat").is_file()
+        load_options(
+            option_file(tmp_path, "sidd", datasets=section), is_train=False, check_files=False
+        )
+    run = run_basicsr(
+        "test", "-opt", option_file(tmp_path, "sidd"), "--force_yml",
+        f"datasets:test:dataroot_lq={benchmark}", "datasets:test:dataroot_gt=null",
+        "val:metrics=null", "val:baseline=null", cwd=tmp_path,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    sent = tmp_path / "results" / "small" / "submission" / "SIDD" / "Idenoised.mat"
+    expected = restored(tmp_path, noisy.astype(np.float32) / 255)
+    np.testing.assert_allclose(scipy.io.loadmat(sent)["Idenoised"], expected, atol=1e-5)
 
 
 def test_what_cannot_be_sent_is_refused(tmp_path: Path) -> None:
