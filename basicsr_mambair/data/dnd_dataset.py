@@ -59,6 +59,11 @@ class DNDDataset(Dataset[dict[str, "Tensor | str"]]):
         """Raises ``ValueError`` beginning with the key that is wrong; opens no file."""
         check_measured("DNDDataset", opt)
 
+    @classmethod
+    def check_files(cls, opt: Mapping[str, Any]) -> None:
+        """Raises ``ValueError`` if the files hold something else; reads their headers."""
+        cls({**opt, "phase": "test"})
+
     def __len__(self) -> int:
         return len(self.paths)
 

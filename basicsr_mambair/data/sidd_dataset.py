@@ -70,6 +70,11 @@ class SIDDBlocksDataset(Dataset[dict[str, "Tensor | str"]]):
             if opt.get(key) and Path(opt[key]).suffix != ".mat":
                 raise ValueError(f"{key}: must be a MATLAB file (.mat), got {opt[key]}")
 
+    @classmethod
+    def check_files(cls, opt: Mapping[str, Any]) -> None:
+        """Raises ``ValueError`` if the files hold something else; reads their headers."""
+        cls({**opt, "phase": "test"})
+
     def __len__(self) -> int:
         return len(self.pairs)
 

@@ -141,7 +141,8 @@ class RestorationVal(ValOptions):
         True, doc="Measure pictures of 8 bits; false: floats, clipped to [0, 1] and not rounded."
     )
     submission: bool = option(
-        False, doc="Also write the results as SIDD's or DND's benchmark wants them sent; in tests."
+        False,
+        doc="`basicsr test` also writes what is sent to the benchmark of SIDD or DND.",
     )
 
     @staticmethod

@@ -140,6 +140,22 @@ def test_blocks_without_truth_are_only_sent(tmp_path: Path) -> None:
     np.testing.assert_allclose(scipy.io.loadmat(sent)["Idenoised"], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("version", ["5", "7.3"])
+def test_wrong_files_are_option_errors(version: str, tmp_path: Path) -> None:
+    """One sentence with key, file and variable, before anything is built or written."""
+    data = tmp_path / "datasets" / "SIDD"
+    sidd_pair(data, version)
+    write_arrays(data / "ValidationGtBlocksSrgb.mat", version, blocks=np.zeros((2, 2)))
+    run = run_basicsr("test", "-opt", option_file(tmp_path, "sidd"), cwd=tmp_path)
+    assert run.returncode == 1
+    assert "Traceback" not in run.stderr
+    assert (
+        "datasets.test: datasets/SIDD/ValidationGtBlocksSrgb.mat: has no variable "
+        "ValidationGtBlocksSrgb; it holds blocks"
+    ) in " ".join(run.stderr.split())
+    assert not (tmp_path / "results").exists()
+
+
 def test_what_cannot_be_sent_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "photographs.yml"
     contents = {
