@@ -40,9 +40,7 @@ def measurable(tensor: Tensor, use_image: bool = True) -> Pixels:
 
 def baseline(lq: Tensor, scale: int, use_image: bool = True) -> Pixels:
     """Returns bicubic interpolation as :func:`measurable` does; at scale 1 the input itself."""
-    if scale == 1:
-        return measurable(lq, use_image)
-    return imresize(measurable(lq), scale)
+    return imresize(measurable(lq, use_image), scale).clip(0, 255)
 
 
 def check_finite(result: Tensor, pictures: str, is_train: bool) -> None:
