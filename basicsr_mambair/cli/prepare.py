@@ -148,6 +148,52 @@ def lmdb(source: str, output: Path, workers: int | None) -> None:
 
 
 @prepare.command()
+@click.argument("source", metavar="[FOLDER]", required=False)
+@click.option(
+    "--blocks",
+    metavar="FOLDER",
+    help="Folder of ValidationGtBlocksSrgb.mat and ValidationNoisyBlocksSrgb.mat: write their "
+    "blocks as pictures.  [default: not written]",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=_folder,
+    default=Path("datasets/SIDD"),
+    show_default=True,
+    help="Folder for train/ and val/, each with target_crops/ and input_crops/.",
+)
+@click.option("--size", default=512, show_default=True, help="Side of a square, in pixels.")
+@click.option("--step", default=384, show_default=True, help="Distance between squares.")
+@_workers
+def sidd(
+    source: str | None,
+    blocks: str | None,
+    output: Path,
+    size: int,
+    step: int,
+    workers: int | None,
+) -> None:
+    """Cut the photographs of SIDD-Medium (sRGB) into the squares that training reads.
+
+    FOLDER holds them as they are unpacked, in sub-folders. Measuring reads the validation blocks
+    from MATLAB's files; a training that validates on pictures can have them by --blocks.
+
+    \b
+    basicsr prepare sidd datasets/SIDD_Medium_Srgb/Data
+    basicsr prepare sidd --blocks datasets/SIDD
+    """
+    from basicsr_mambair.prepare import make_sidd_blocks, make_sidd_crops
+
+    if source is None and blocks is None:
+        raise click.UsageError("nothing to do: give the FOLDER of the photographs or --blocks")
+    if source is not None:
+        _print_outcome(make_sidd_crops(source, output, size, step, workers=workers), source)
+    if blocks is not None:
+        _print_outcome(make_sidd_blocks(blocks, output, workers), blocks)
+
+
+@prepare.command()
 @click.option(
     "-opt", "--opt", "path", required=True, metavar="FILE", help="A train or test option file."
 )
@@ -184,7 +230,10 @@ def _print_outcome(outcome: Outcome, source: str) -> None:
 
     for failure in outcome.failures:
         click.secho(printable(failure), fg="red", err=True)
-    for line in survey(resolve_root(source)).descriptions():
+    left_out = outcome.left_out
+    if left_out is None:
+        left_out = survey(resolve_root(source)).descriptions()
+    for line in left_out:
         click.secho(printable(f"left out: {source}: {line}"), fg="yellow", err=True)
     kept = f", {outcome.kept} existed already" if outcome.kept else ""
     failed = f", {len(outcome.failures)} failed" if outcome.failures else ""

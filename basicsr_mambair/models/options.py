@@ -110,6 +110,19 @@ def _check_average(train: Mapping[str, Any]) -> Wrong:
         yield "ema_decay", f"must be 0: {cls.__name__} averages the weights itself"
 
 
+def _check_submission(options: Mapping[str, Any]) -> Wrong:
+    """Only some data sets have a benchmark to send results to, and training sends none."""
+    from basicsr.utils.registry import DATASET_REGISTRY
+
+    registered, datasets = dict(iter(DATASET_REGISTRY)), options.get("datasets")
+    if "train" in options:
+        yield "submission", "is written by a test, not in training"
+    for key, section in datasets.items() if isinstance(datasets, dict) else ():
+        name = section.get("type") if isinstance(section, dict) else None
+        if name in registered and not hasattr(registered[name], "submission"):
+            yield "submission", f"{name} (datasets.{key}) has no benchmark to send results to"
+
+
 @dataclass
 class RestorationGANTrain(RestorationTrain, GanTrain):
     """`train` of `RestorationGANModel`."""
@@ -137,7 +150,7 @@ class RestorationVal(ValOptions):
     )
     self_ensemble: bool = option(False, doc="Average over the eight orientations.")
     use_image: bool = option(
-        True, doc="Measure 8 bits, as a file holds them; false: floats, clipped to the range."
+        True, doc="Measure pictures of 8 bits; false: floats, clipped to [0, 1] and not rounded."
     )
     window_size: int | None = option(
         None, doc="Pad pictures to multiples of it, for a network that does not.", ge=1, le=1024
@@ -148,6 +161,10 @@ class RestorationVal(ValOptions):
         doc="Must be true: results are RGB.",
         check=lambda value: None if value else "must be true: networks restore RGB",
     )
+    submission: bool = option(
+        False,
+        doc="`basicsr test` also writes what is sent to the benchmark of SIDD or DND.",
+    )
 
     @staticmethod
     def check_together(val: Mapping[str, Any], options: Mapping[str, Any]) -> Wrong:
@@ -156,6 +173,8 @@ class RestorationVal(ValOptions):
             parse_tile(val.get("tile", RestorationVal.tile), val.get("tile_overlap"))
         except (TileError, TypeError) as error:
             yield "tile", str(error)
+        if val.get("submission"):
+            yield from _check_submission(options)
 
 
 RESTORATION = ModelOptions(

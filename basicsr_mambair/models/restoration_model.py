@@ -14,22 +14,20 @@ import torch
 from basicsr.archs import build_network
 from basicsr.metrics import calculate_metric
 from basicsr.models.sr_model import SRModel
-from basicsr.utils import get_root_logger, tensor2img
+from basicsr.utils import get_root_logger
 from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from basicsr_mambair.models.augmentation import BatchAugmentation
 from basicsr_mambair.models.averaging import ScheduleFree, ema_decay_at
-from basicsr_mambair.models.float_metrics import FloatMetrics, unrounded
 from basicsr_mambair.models.options import CLIP_NORM, IMAGE_CLEAN, RESTORATION, RestorationVal
 from basicsr_mambair.models.training_losses import TrainingLosses, check_loss_sections
+from basicsr_mambair.models.validation import baseline, measurable, validate
 from basicsr_mambair.options.stock import ModelOptions
 from basicsr_mambair.registering import registers_in
 from mambair.archs.contract import ContractError, contract_of
 from mambair.archs.padding import run_padded
-from mambair.imaging.pixels import Pixels
-from mambair.imaging.resizing import imresize
 from mambair.inference.ensemble import self_ensemble
 from mambair.inference.tiles import parse_tile, run_tiled
 
@@ -62,7 +60,7 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
       networks that support it;
     - ``val.tile``: ``authors`` (default, the published protocol), ``none``, or the side of
       overlapping blended tiles, with ``val.tile_overlap``;
-    - ``val.use_image: false``: metrics of pictures that are clipped, but not rounded to 8 bits;
+    - ``val.use_image: false``: measure floats, clipped to [0, 1], instead of 8 bits;
     - ``val.window_size``: pads pictures to its multiples, for networks that need them;
     - ``val.self_ensemble: true``: average over the eight orientations of a picture;
     - ``val.baseline: bicubic``: also report the metrics of bicubic interpolation (of the input
@@ -82,7 +80,6 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
         self.self_ensemble = bool(val.get("self_ensemble", False))
         self.scale = int(opt.get("scale", 1))
         self._baselines: dict[str, dict[str, float]] = {}
-        self._on_floats: FloatMetrics | None = None  # those of the validation that is going on
         super().__init__(opt)
 
     @classmethod
@@ -311,13 +308,9 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
     def nondist_validation(
         self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool
     ) -> None:
-        """Validates as ``SRModel`` does; also reports the baseline if ``val.baseline`` is set."""
-        if self._rounds or not self.opt["val"].get("metrics"):
-            super().nondist_validation(dataloader, current_iter, tb_logger, save_img)
-        else:
-            self._validate_on_floats(dataloader, current_iter, tb_logger, save_img)
-        baseline = self.opt["val"].get("baseline")
-        if baseline is None or not self.opt["val"].get("metrics"):
+        """Validates a data set; also reports the baseline if ``val.baseline`` is set."""
+        validate(self, dataloader, current_iter, tb_logger, save_img)
+        if self.opt["val"].get("baseline") is None or not self.opt["val"].get("metrics"):
             return
         name = dataloader.dataset.opt["name"]
         if name not in self._baselines:
@@ -329,49 +322,17 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
             lines.append(f"\t # {metric}: {value:.4f}\tnetwork: {gain:+.4f}")
         get_root_logger().info("\n".join(lines) + "\n")
 
-    @property
-    def _rounds(self) -> bool:
-        """Whether metrics see 8 bits, as a file holds them."""
-        return bool(self.opt["val"].get("use_image", True))
-
-    def _as_measured(self, tensor: Tensor) -> Pixels:
-        """A picture ``(1, C, H, W)`` in [0, 1] as metrics see it, [0, 255]."""
-        picture: Pixels = tensor2img([tensor]) if self._rounds else unrounded(tensor)
-        return picture
-
-    def _validate_on_floats(
-        self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool
-    ) -> None:
-        """Validates as ``SRModel`` does, which can only measure 8 bits, so it measures nothing."""
-        val, name = self.opt["val"], dataloader.dataset.opt["name"]
-        self._on_floats = FloatMetrics(val["metrics"])
-        self.opt["val"] = {**val, "metrics": None}
-        try:
-            super().nondist_validation(dataloader, current_iter, tb_logger, save_img)
-            self.metric_results = self._on_floats.means()
-        finally:
-            self.opt["val"], self._on_floats = val, None
-        self._initialize_best_metric_results(name)
-        for metric, value in self.metric_results.items():
-            self._update_best_metric_result(name, metric, value, current_iter)
-        self._log_validation_metric_values(current_iter, name, tb_logger)
-
-    def get_current_visuals(self) -> OrderedDict[str, Tensor]:
-        """The input, the result and the truth of a picture, which are measured as floats here."""
-        visuals: OrderedDict[str, Tensor] = super().get_current_visuals()
-        if self._on_floats is not None:
-            self._on_floats.add(visuals)
-        return visuals
-
     def _measure_baseline(self, dataloader: Any) -> dict[str, float]:
         """Returns the mean metrics of bicubic interpolation over a data set."""
-        metrics = self.opt["val"]["metrics"]
+        metrics, use_image = self.opt["val"]["metrics"], self.opt["val"].get("use_image", True)
         totals = dict.fromkeys(metrics, 0.0)
         for sample in dataloader:
-            lq, truth = (self._as_measured(sample[key]) for key in ("lq", "gt"))
-            image = imresize(lq, self.scale).clip(0, 255)
+            data = {
+                "img": baseline(sample["lq"], self.scale, use_image),
+                "img2": measurable(sample["gt"], use_image),
+            }
             for name, section in metrics.items():
-                totals[name] += float(calculate_metric({"img": image, "img2": truth}, section))
+                totals[name] += float(calculate_metric(data, section))
         return {name: total / len(dataloader) for name, total in totals.items()}
 
 

@@ -196,8 +196,17 @@ def _check_paths(context: Context, networks: Iterable[str]) -> None:
             context.problems.add(("path", key), problem)
 
 
-def has_truth(declaration: object) -> bool:
-    """Returns whether a dataset provides ground truth."""
+def has_truth(declaration: object, section: Mapping[str, Any]) -> bool:
+    """Returns whether a dataset provides ground truth.
+
+    Args:
+        declaration: the type of its section. ``has_truth`` says so for all; ``truth_key`` names a
+            key without which there is none.
+        section: its section.
+    """
+    key = getattr(declaration, "truth_key", None)
+    if key is not None:
+        return bool(section.get(key))
     return bool(getattr(declaration, "has_truth", True))
 
 

@@ -351,7 +351,8 @@ def _check_metric(
     if "img2" not in inspect.signature(metric).parameters:
         return
     for key, dataset in _sections(context.options.get("datasets")):
-        if not key.startswith("train") and not has_truth(options_of_dataset(dataset.get("type"))):
+        of_dataset = options_of_dataset(dataset.get("type"))
+        if not key.startswith("train") and not has_truth(of_dataset, dataset):
             problems.add(
                 path,
                 f"{metric.__name__} compares with true pictures, which {dataset.get('type')} "

@@ -65,8 +65,8 @@ class TopOptions:
 class PublishedOptions:
     """`published`: the row in the papers."""
 
-    task: Literal["sr", "jpeg", "denoising_color"] = option(doc="Task.")
-    setting: int = option(doc="Scale, JPEG quality or σ.", ge=1, le=255)
+    task: Literal["sr", "jpeg", "denoising_color", "real_denoising"] = option(doc="Task.")
+    setting: int = option(doc="Scale, JPEG quality or σ; 1 for real noise.", ge=1, le=255)
     method: str = option(required=False, doc="Name of the method in the papers' tables.")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from basicsr_mambair.classifiers import classifier_file
+from basicsr_mambair.options.calls import lookup
 from basicsr_mambair.options.checks import Context
 from basicsr_mambair.options.errors import Path
 
@@ -31,7 +32,9 @@ def check_surroundings(context: Context) -> None:
         if isinstance(section, dict) and not context.problems.under(("datasets", key, "type")):
             if not _check_roots(context, section, ("datasets", key)):
                 missing.append(key)
-            elif key.split("_")[0] == "train":
+                continue
+            _check_contents(context, section, ("datasets", key))
+            if key.split("_")[0] == "train":
                 _check_crop(context, section, ("datasets", key))
     present = [str(each.get("name", key)) for key, each in datasets.items()
                if isinstance(each, dict) and key not in missing]  # fmt: skip
@@ -60,6 +63,21 @@ def _check_roots(context: Context, section: Mapping[str, Any], path: Path) -> bo
                 context.problems.add((*path, key), str(error))
                 found = False
     return found
+
+
+def _check_contents(context: Context, section: Mapping[str, Any], path: Path) -> None:
+    """What a dataset finds in its files at once, by its method ``check_files(opt)``."""
+    from basicsr.utils.registry import DATASET_REGISTRY
+
+    from mambair.imaging.errors import PictureError
+
+    check = getattr(lookup(DATASET_REGISTRY, section.get("type")), "check_files", None)
+    if check is None or context.problems.under(path):
+        return
+    try:
+        check(section)
+    except PictureError as error:
+        context.problems.add(path, str(error))
 
 
 def _check_crop(context: Context, section: Mapping[str, Any], path: Path) -> None:

@@ -1,7 +1,7 @@
 """Compares the data that an option file needs with the files that exist.
 
-BasicSR is needed only for data in an LMDB, which its reader reads. Without it, less of the option
-file is checked.
+BasicSR is needed only for data in an LMDB or in MATLAB files, which its datasets read. Without it,
+less of the option file is checked.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ USUAL_COUNTS = {
     "BSD500": 400,
     "WED": 4744,
 }
+# Datasets that read no folders of pictures.
+_OF_MATLAB = ("SIDDBlocksDataset", "DNDDataset")
 
 
 @dataclass
@@ -134,8 +136,9 @@ def _check_options(section: Mapping[str, Any]) -> None:
 def _check_section(
     section: Mapping[str, Any], report: DatasetReport, decode: bool, workers: int | None
 ) -> None:
-    if (section.get("io_backend") or {}).get("type", "disk") == "lmdb":
-        _check_lmdb(section, report, workers)
+    is_lmdb = (section.get("io_backend") or {}).get("type", "disk") == "lmdb"
+    if is_lmdb or section.get("type") in _OF_MATLAB:
+        _check_by_reading(section, report, "an LMDB" if is_lmdb else "MATLAB's files")
         return
     pairs = _find_pairs(section, report)
 
@@ -235,13 +238,14 @@ def _compare_count(
         report.notes.append(f"{root}: {count} pictures; the papers use {usual}")
 
 
-def _check_lmdb(section: Mapping[str, Any], report: DatasetReport, workers: int | None) -> None:
-    """Reads every pair as the dataset does: the sizes in an LMDB are known only by decoding."""
+def _check_by_reading(section: Mapping[str, Any], report: DatasetReport, what: str) -> None:
+    """Reads every pair as the dataset does, where sizes are known only by decoding."""
     try:
         from basicsr.data import build_dataset
     except ModuleNotFoundError as error:
         raise PictureError(
-            f"{section['dataroot_gt']}: data in an LMDB are read by BasicSR, which is not installed"
+            f"{section.get('dataroot_gt') or section.get('dataroot_lq')}: data in {what} are read "
+            "by BasicSR, which is not installed"
         ) from error
     try:
         dataset = build_dataset(dict(section))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 from basicsr_mambair.prepare.jobs import (
@@ -50,11 +50,7 @@ def make_crops(
         PictureError: there is no such folder, or no picture in it.
         PrepareError: a number is out of range; or see :func:`run_jobs`.
     """
-    if size < 1 or step < 1 or threshold < 0:
-        raise PrepareError(
-            f"size and step must be at least 1 and threshold at least 0, got {size}, {step}, "
-            f"{threshold}"
-        )
+    squares = Squares(size, step, threshold)
     folder = Path(output)
     pictures = list_pictures(source, keep_unreadable=True)
     settings = {"command": "crops", "size": size, "step": step, "threshold": threshold}
@@ -62,10 +58,7 @@ def make_crops(
     target.check()
 
     def plan(path: Path) -> Job:
-        height, width = picture_size(path)
-        rows = len(_starts(height, size, step, threshold))
-        columns = len(_starts(width, size, step, threshold))
-        return Job(path, tuple(_targets(path, folder, rows * columns)))
+        return Job(path, squares.targets(picture_size(path), folder, path.stem))
 
     jobs, failures = [], []
     for result in map_in_parallel(plan, pictures, "sizes", workers):
@@ -76,32 +69,57 @@ def make_crops(
         elif result.value is not None:
             jobs.append(result.value)
     jobs.sort(key=lambda job: job.source)
-    cut = partial(_cut, size=size, step=step, threshold=threshold)
-    outcome = run_jobs(cut, jobs, [target], f"{size}×{size}", workers)
+    outcome = run_jobs(squares.cut, jobs, [target], f"{size}×{size}", workers)
     outcome.failures += failures
     return outcome
 
 
-def _targets(path: Path, folder: Path, count: int) -> list[Path]:
-    match = _SCALE_SUFFIX.match(path.stem)
-    assert match is not None
-    name, scale = match[1], match[2] or ""
-    return [folder / f"{name}_s{index:03d}{scale}.png" for index in range(1, count + 1)]
+@dataclass(frozen=True)
+class Squares:
+    """How a picture is cut; see :func:`make_crops`.
 
+    Raises:
+        PrepareError: a number is out of range.
+    """
 
-def _starts(length: int, size: int, step: int, threshold: int) -> list[int]:
-    """Returns the positions along a side where squares begin."""
-    if length <= size:
-        return [0]
-    starts = list(range(0, length - size + 1, step))
-    if length - (starts[-1] + size) > threshold:
-        starts.append(length - size)
-    return starts
+    size: int
+    step: int
+    threshold: int
 
+    def __post_init__(self) -> None:
+        if self.size < 1 or self.step < 1 or self.threshold < 0:
+            raise PrepareError(
+                "size and step must be at least 1 and threshold at least 0, "
+                f"got {self.size}, {self.step}, {self.threshold}"
+            )
 
-def _cut(job: Job, size: int, step: int, threshold: int) -> None:
-    image = read_image(job.source)
-    targets = iter(job.targets)
-    for top in _starts(image.shape[0], size, step, threshold):
-        for left in _starts(image.shape[1], size, step, threshold):
-            write_image(image[top : top + size, left : left + size], next(targets))
+    def targets(self, sides: tuple[int, ...], folder: Path, name: str) -> tuple[Path, ...]:
+        """Returns the files of the squares, ``NAME_s001.png``, … (``NAME_s001x2.png``).
+
+        Args:
+            sides: height and width of the picture.
+            folder: folder of the squares.
+            name: name of the picture without extension.
+        """
+        count = len(self._starts(sides[0])) * len(self._starts(sides[1]))
+        match = _SCALE_SUFFIX.match(name)
+        assert match is not None
+        name, scale = match[1], match[2] or ""
+        return tuple(folder / f"{name}_s{index:03d}{scale}.png" for index in range(1, count + 1))
+
+    def cut(self, job: Job) -> None:
+        """Writes the squares of a picture."""
+        image = read_image(job.source)
+        targets = iter(job.targets)
+        for top in self._starts(image.shape[0]):
+            for left in self._starts(image.shape[1]):
+                write_image(image[top : top + self.size, left : left + self.size], next(targets))
+
+    def _starts(self, length: int) -> list[int]:
+        """Returns the positions along a side where squares begin."""
+        if length <= self.size:
+            return [0]
+        starts = list(range(0, length - self.size + 1, self.step))
+        if length - (starts[-1] + self.size) > self.threshold:
+            starts.append(length - self.size)
+        return starts

@@ -49,12 +49,15 @@ class Outcome:
         made: number of pictures that were processed.
         kept: number of pictures whose results existed already.
         failures: one line for each picture that failed.
+        left_out: one line for each kind of file of the source that was not taken, where the
+            function that made the data set knows better than a look into the folder.
     """
 
     output: Path
     made: int = 0
     kept: int = 0
     failures: list[str] = field(default_factory=list)
+    left_out: list[str] | None = None
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,6 @@ from basicsr_mambair.training.preparation import prepare_run
 from mambair._version import __version__
 from mambair.complexity import measure_network
 from mambair.imaging.errors import PictureError
-from mambair.imaging.resizing import imresize
 from mambair.imaging.writing import write_bytes, write_image
 
 _OUTPUT = (720, 1280)  # of the picture whose MACs are counted, as published
@@ -207,11 +206,12 @@ def _files_of(dataset: Any, index: int) -> list[str]:
 
 
 def _stamp(path: str) -> list[int]:
-    try:
-        status = os.stat(path)
-    except OSError:  # a key of an LMDB
-        return []
-    return [status.st_mtime_ns, status.st_size]
+    """Returns time and size of a file; of the file that holds it, for a part of one."""
+    for place in (Path(path), *Path(path).parents):
+        if place.is_file():
+            status = place.stat()
+            return [status.st_mtime_ns, status.st_size]
+    return []  # a key of an LMDB
 
 
 def _build_dataset(section: dict[str, Any]) -> Any:
@@ -249,6 +249,8 @@ def _about(options: dict[str, Any], path: Path, variant: Variant) -> dict[str, A
     cost = _count(section, scale)
     weights = Path(options["path"]["pretrain_network_g"])
     device = "cpu" if options["num_gpu"] == 0 else torch.cuda.get_device_name()
+    # Absent where 8 bits are measured, so that measurements from before the key stay valid.
+    floats = {} if options["val"].get("use_image", True) else {"use_image": False}
     return {
         "name": options["name"],
         "option_file": os.fspath(path),
@@ -261,6 +263,7 @@ def _about(options: dict[str, Any], path: Path, variant: Variant) -> dict[str, A
         "variant": asdict(variant),
         "tile": options["val"].get("tile", RestorationVal.tile) or "none",
         "metrics": options["val"]["metrics"],
+        **floats,
         "datasets": {key: _plain(each) for key, each in options["datasets"].items()},
         "device": f"{device}, {torch.get_num_threads()} threads" if device == "cpu" else device,
         "machine": platform.processor() or platform.machine(),
@@ -345,7 +348,8 @@ def _measure_one(
     model: Any, sample: dict[str, Any], key: tuple[str, str], item: _Item, folder: Path
 ) -> PictureResult:
     from basicsr.metrics import calculate_metric
-    from basicsr.utils import tensor2img
+
+    from basicsr_mambair.models.validation import baseline, measurable
 
     model.feed_data(sample)
     _synchronize()
@@ -354,25 +358,32 @@ def _measure_one(
     _synchronize()
     seconds = time.perf_counter() - start
     visuals = model.get_current_visuals()
-    result, truth = (tensor2img([visuals[key]]) for key in ("result", "gt"))
-    low = tensor2img([visuals["lq"]])
-    baseline = imresize(low, int(model.opt.get("scale", 1)))[: truth.shape[0], : truth.shape[1]]
-    sections = model.opt["val"]["metrics"]
+    truth, low = visuals["gt"], visuals["lq"]
+    height, width = truth.shape[2:]
+    use_image = bool(model.opt["val"].get("use_image", True))
+    scale = int(model.opt.get("scale", 1))
+
+    def interpolated(use_image: bool) -> Any:
+        return baseline(low, scale, use_image)[:height, :width]
 
     def scores(image: Any) -> dict[str, float]:
-        data = {"img": image, "img2": truth}
+        data = {"img": image, "img2": measurable(truth, use_image)}
+        sections = model.opt["val"]["metrics"]
         return {key: float(calculate_metric(data, each)) for key, each in sections.items()}
 
     files = {}
     for kind, image in (
-        ("gt", truth), ("input", low), ("baseline", baseline), ("result", result)
-    ):  # fmt: skip
+        ("gt", measurable(truth)),
+        ("input", measurable(low)),
+        ("baseline", interpolated(True)),
+        ("result", measurable(visuals["result"])),
+    ):
         file = Path("pictures", key[0], f"{key[1]}_{kind}.png")
         write_image(image, folder / file)
         files[kind] = file.as_posix()
-    height, width = truth.shape[:2]
+    measured = scores(measurable(visuals["result"], use_image))
     return PictureResult(
-        *key, height, width, seconds, scores(result), scores(baseline), files, item.stamp
+        *key, height, width, seconds, measured, scores(interpolated(use_image)), files, item.stamp
     )
 
 

@@ -21,9 +21,9 @@ class Figure:
     """A published PSNR (dB) and SSIM of a method on a data set.
 
     Attributes:
-        task: ``sr``, ``jpeg`` or ``denoising_color``.
-        table: one of the task's tables: ``light``, ``classic``, ``gray``, ``color``.
-        setting: scale, JPEG quality, or σ in gray levels (of 255).
+        task: ``sr``, ``jpeg``, ``denoising_color`` or ``real_denoising``.
+        table: one of the task's tables: ``light``, ``classic``, ``gray``, ``color``, ``camera``.
+        setting: scale, JPEG quality, or σ in gray levels (of 255); 1 for real noise.
         parameters: parameters as printed, rounded; ``None`` if not printed.
         macs: multiply–accumulates for an output of 1280×720; ``None`` if not printed.
         source: key into :func:`sources`.

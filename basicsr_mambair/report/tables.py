@@ -12,6 +12,7 @@ _TITLES = {
     "sr": "Super-resolution ×{}",
     "jpeg": "JPEG artifacts, quality {}",
     "denoising_color": "Color denoising, σ = {}",
+    "real_denoising": "Noise of real cameras",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mambair.imaging.errors import PictureError
+from basicsr_mambair.models.validation import check_finite, paths_of
 
 
 class NamedLoader:
@@ -28,8 +28,7 @@ class NamedLoader:
 
     def __iter__(self) -> Iterator[Any]:
         for batch in self._loader:
-            paths = batch.get("lq_path") or batch.get("gt_path") or "a picture without a name"
-            self.pictures = paths if isinstance(paths, str) else ", ".join(map(str, paths))
+            self.pictures = paths_of(batch)
             yield batch
 
 
@@ -49,17 +48,11 @@ def validate_finite(
         PictureError: in a measurement, the result of a picture is not finite. Training goes on, and
             the log says so.
     """
-    from basicsr.utils import get_root_logger
-
     named, visuals = NamedLoader(loader), model.get_current_visuals
 
     def get_current_visuals() -> Any:
         found = visuals()
-        if not bool(found["result"].isfinite().all()):
-            text = f"{named.pictures}: the network's result is not finite (NaN or infinite)"
-            if not model.is_train:
-                raise PictureError(text)
-            get_root_logger().warning(f"{text}, so the figures of this validation mean nothing")
+        check_finite(found["result"], named.pictures, model.is_train)
         return found
 
     model.get_current_visuals = get_current_visuals

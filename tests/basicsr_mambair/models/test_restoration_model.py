@@ -6,6 +6,7 @@ import copy
 import logging
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -251,6 +252,24 @@ def test_validation_reports_the_baseline(pairs: Path, caplog: pytest.LogCaptureF
     line = next(r.getMessage() for r in caplog.records if "three, bicubic" in r.getMessage())
     assert f"# psnr: {expected:.4f}\tnetwork: " in line
     assert trained.metric_results["psnr"] == pytest.approx(expected, abs=0.2)
+
+
+def test_floats_are_measured_without_rounding(caplog: pytest.LogCaptureFixture) -> None:
+    """``use_image: false``: the protocol of real noise; the difference shows at 60 dB."""
+    gt = torch.full((1, 3, 8, 8), 100 / 255)
+    sample = {"lq": gt + 0.4 / 255, "gt": gt, "lq_path": ["a.png"]}
+    loader = type("Loader", (list,), {"dataset": SimpleNamespace(opt={"name": "one"})})([sample])
+    psnr = {"psnr": {"type": "calculate_psnr", "crop_border": 0}}
+    figures = {}
+    for use_image in (True, False):
+        val = {"metrics": psnr, "use_image": use_image, "baseline": "bicubic", "tile": "none"}
+        identity = model(val=val)
+        identity.scale, identity.net_g_ema = 1, nn.Identity()
+        identity.validation(loader, 1, None)
+        figures[use_image] = identity.metric_results["psnr"]
+        assert identity._baselines["one"]["psnr"] == figures[use_image]
+    assert figures[True] == float("inf")
+    assert figures[False] == pytest.approx(20 * math.log10(255 / 0.4), abs=1e-3)
 
 
 def test_gradients_that_are_not_finite_change_nothing() -> None:

@@ -14,6 +14,7 @@ import torch
 
 from basicsr_mambair.options import load_options
 from tests.conftest import ROOT, photograph
+from tests.matlab_files import dnd, sidd_pair
 
 FOLDER = ROOT / "options"
 OPTION_FILES = sorted([*(FOLDER / "train").glob("*.yml"), *(FOLDER / "test").glob("*.yml")])
@@ -64,9 +65,17 @@ PARAMETERS = {
     "real_miniature_1": 89_508,
     "real_miniature_2": 89_508,
     "real_denoising_miniature": 3_252_160,
+    "mambair_real_denoising_sidd": 26_779_480,
+    "mambair_real_denoising_dnd": 26_779_480,
 }
 # MambaIR with mlp_ratio 1.2: the specification gives no count, so E, R and the heads are checked.
 WITHOUT_COUNT = ("mambair_jpeg", "mambair_denoising_color")
+
+# Data sets that are MATLAB files, and what writes one where `dataroot_lq` says.
+BENCHMARKS = {
+    "SIDDBlocksDataset": lambda path: sidd_pair(path.parent, "5"),
+    "DNDDataset": lambda path: dnd(path, "7.3"),
+}
 
 
 def is_train(path: Path) -> bool:
@@ -129,6 +138,9 @@ def data_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     picture = cv2.resize(photograph("coffee", 264, 264), (384, 384))  # of the largest crop
     for path in OPTION_FILES:
         for section in options_of(path)["datasets"].values():
+            if section["type"] in BENCHMARKS:
+                BENCHMARKS[section["type"]](root / section["dataroot_lq"])
+                continue
             for name in _listed(section["dataroot_gt"]):
                 if not name.startswith("pkg://"):
                     included = section.get("include", ["a.png"])
@@ -174,6 +186,9 @@ def test_data(path: Path, data_tree: Path, monkeypatch: pytest.MonkeyPatch) -> N
             continue
         network = options["network_g"]
         assert sample["lq"].shape[0] == network.get("in_chans", network.get("inp_channels")), key
+        if "gt" not in sample:  # DND has no truth
+            assert section["type"] == "DNDDataset"
+            continue
         expected = [side * options["scale"] for side in sample["lq"].shape[1:]]
         assert list(sample["gt"].shape[1:]) == expected, key
         if key == "train":
@@ -238,16 +253,20 @@ def test_recipe_of_real_denoising() -> None:
 def test_protocol(path: Path) -> None:
     """Section 6 of the specification."""
     options = options_of(path)
-    metrics = options["val"]["metrics"]
-    assert options["val"]["tile"] == "authors"
+    metrics = options["val"].get("metrics", {})
+    real = "real_denoising" in path.stem
+    assert options["val"]["tile"] == ("none" if real else "authors")
+    assert options["val"].get("use_image", True) is ("sidd" not in path.stem)
     for metric in metrics.values():
         assert metric["crop_border"] == (options["scale"] if options["scale"] > 1 else 0)
         assert metric.get("test_y_channel", False) is (options["scale"] > 1)
     if "jpeg" in path.stem:
         assert "psnrb" in metrics
     if "published" in options:
-        assert options["published"]["task"] in ("sr", "jpeg", "denoising_color")
-        assert str(options["published"]["setting"]) == re.search(r"\d+$", path.stem)[0]
+        tasks = ("sr", "jpeg", "denoising_color", "real_denoising")
+        assert options["published"]["task"] in tasks
+        setting = "1" if real else re.search(r"\d+$", path.stem)[0]
+        assert str(options["published"]["setting"]) == setting
 
 
 def test_everything_registered_builds_from_an_option_file() -> None:
@@ -260,7 +279,8 @@ def test_everything_registered_builds_from_an_option_file() -> None:
         used |= {dataset["type"] for dataset in options_of(path)["datasets"].values()}
         if path.stem not in ("quickstart", "mambair_light_x2", "mambairv2_light_x2",
                              "mambairv2_jpeg_10", "real_denoising_miniature", "tiny_jpeg",
-                             "real_miniature_1", "real_miniature_2"):  # fmt: skip
+                             "real_miniature_1", "real_miniature_2",
+                             "mambair_real_denoising_sidd"):  # fmt: skip
             continue
         opt = options_of(path)
         opt.update(num_gpu=0, dist=False, rank=0, world_size=1, is_train=is_train(path))

@@ -345,6 +345,9 @@ def test_published_figures() -> None:
     assert known["jpeg", 40, "MambaIRv2", "Classic5"].ssim == 0.9093
     assert known["denoising_color", 15, "MambaIRv2", "Urban100"].psnr == 35.42
     assert known["denoising_color", 50, "MambaIR", "CBSD68"].psnr == 28.61
+    real = known["real_denoising", 1, "MambaIR", "SIDD"]
+    assert (real.psnr, real.ssim) == (39.89, 0.96)
+    assert known["real_denoising", 1, "MambaIR", "DND"].psnr == 40.04
     assert "surely 33.13" in known["sr", 4, "MambaIR+", "Set5"].note
     keys = {(f.task, f.table, f.setting, f.method, f.dataset) for f in figures()}
     assert len(keys) == len(figures())
