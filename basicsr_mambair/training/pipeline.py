@@ -73,7 +73,11 @@ def run_training(options: dict[str, Any], option_file: str, root: str) -> None:
         if options["rank"] == 0 and (note := check_space(model, options, begin)):
             log.warning(note)
         training = Training(options, model, batches, validation, tb_logger, interrupts)
-        training.run(resumed)
+        try:
+            training.run(resumed)
+        finally:
+            if tb_logger:
+                tb_logger.close()
 
 
 def _choose_operators(repeatable: bool) -> None:

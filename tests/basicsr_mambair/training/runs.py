@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,6 +59,13 @@ def contents(total: int = 9, **changes: Any) -> dict[str, Any]:
             section = section.setdefault(each, {})
         section[key] = value
     return options
+
+
+def folder_for(pairs: Path, name: str) -> Path:
+    """A folder of the fixture ``pairs`` that holds a copy of its pictures."""
+    for part in ("HR", "LR"):
+        shutil.copytree(pairs / part, pairs / name / part)
+    return pairs / name
 
 
 class Runs:
