@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from basicsr_mambair.runs.tracking import open_trackers, tensorboard_folder
 from basicsr_mambair.training.interrupts import Interrupts
 from basicsr_mambair.training.loop import Training
 from basicsr_mambair.training.resuming import Resumed, find_resume_state, resume_model
@@ -33,10 +34,11 @@ def run_training(options: dict[str, Any], option_file: str, root: str) -> None:
     Raises:
         CheckpointError: a checkpoint cannot be read or written.
         RunFolderError: the folder of the run cannot be written to.
+        TrackingError: wandb cannot begin.
         TrainingInterrupted: a signal came; a checkpoint has been saved.
     """
     from basicsr.models import build_model
-    from basicsr.train import copy_opt_file, init_tb_loggers
+    from basicsr.train import copy_opt_file
     from basicsr.utils import get_env_info, get_root_logger, get_time_str
     from basicsr.utils.options import dict2str
 
@@ -64,7 +66,6 @@ def run_training(options: dict[str, Any], option_file: str, root: str) -> None:
                 "Some operators do not give the same bits every time on a GPU, so a resumed run is "
                 "not the same to the last bit; train.deterministic: true chooses those that do."
             )
-        tb_logger = init_tb_loggers(options)
         batches, validation = _loaders(options, resumed, log)
         model = build_model(options)
         if resumed is not None:
@@ -72,12 +73,15 @@ def run_training(options: dict[str, Any], option_file: str, root: str) -> None:
         begin = 0 if resumed is None else resumed.iteration
         if options["rank"] == 0 and (note := check_space(model, options, begin)):
             log.warning(note)
-        training = Training(options, model, batches, validation, tb_logger, interrupts)
+        continued = resumed is not None and resumed.is_of(options)
+        trackers = open_trackers(options, begin if continued else None, log)
+        finished = False
         try:
-            training.run(resumed)
+            Training(options, model, batches, validation, trackers, interrupts).run(resumed)
+            finished = True
         finally:
-            if tb_logger:
-                tb_logger.close()
+            if trackers is not None:
+                trackers.close(finished)
 
 
 def _choose_operators(repeatable: bool) -> None:
@@ -94,9 +98,9 @@ def _make_folders(options: dict[str, Any], resumed: Resumed | None) -> None:
     if resumed is not None and resumed.is_of(options):
         return
     make_exp_dirs(options)
-    logs = options["logger"].get("use_tb_logger") and "debug" not in options["name"]
-    if logs and options["rank"] == 0:
-        mkdir_and_rename(os.path.join(options["root_path"], "tb_logger", options["name"]))
+    events = tensorboard_folder(options)
+    if events is not None and options["rank"] == 0:
+        mkdir_and_rename(str(events))
 
 
 def _sweep(options: dict[str, Any], log: logging.Logger) -> None:
