@@ -27,6 +27,9 @@ class Reporter:
         batch: samples of an iteration, over all processes.
         tracker: TensorBoard's writer or what takes its place; ``None``: none.
         log: the log of the run.
+
+    Attributes:
+        iteration: the last iteration that was made.
     """
 
     def __init__(
@@ -42,7 +45,7 @@ class Reporter:
         self.name, self.model, self.batch = options["name"], model, batch
         self.total = int(options["train"]["total_iter"])
         self.tracker, self.log = tracker, log
-        self.silent = options["rank"] != 0
+        self.silent, self.iteration = options["rank"] != 0, 0
         self.metrics = MetricsFile(options["path"]["experiments_root"])
         self._reading, self._iterating = AvgTimer(), AvgTimer()
         self._bar: Any = None
@@ -59,6 +62,7 @@ class Reporter:
         Raises:
             MetricsError: ``metrics.jsonl`` could not be read or written.
         """
+        self.iteration = iteration
         if self.silent:
             return
         self._before, notes = self.metrics.keep_until(iteration, validates_again)
@@ -93,6 +97,7 @@ class Reporter:
     def has_stepped(self) -> None:
         """The step is made."""
         self._iterating.record()
+        self.iteration += 1
         if self.silent or self._bar.disable:
             return
         self._bar.update()

@@ -276,7 +276,7 @@ logger.print_freq: deleted, huge
 logger.save_checkpoint_freq: deleted, huge
 logger.use_tb_logger: deleted, true
 logger.wandb: deleted, null
-logger.wandb.project: deleted, null, text of a truth value
+logger.wandb.project: deleted, null, text, text of a truth value
 logger.wandb.resume_id: deleted, null, text, text of a truth value, empty text
 dist_params: deleted, null, nested
 dist_params.backend: deleted
