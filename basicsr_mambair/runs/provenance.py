@@ -132,7 +132,8 @@ def last_leg(folder: str | os.PathLike[str]) -> Leg | None:
 def command_line() -> str:
     """The command that started this process, as one would type it.
 
-    Under torchrun it is the launcher's; of several machines, it is that of one.
+    Under torchrun it is the launcher's; of several machines, it is that of one. Under Slurm it is
+    what srun runs.
     """
     program, *arguments = sys.argv
     path = Path(program)

@@ -15,6 +15,7 @@ import torch
 import yaml
 from basicsr.utils.registry import MODEL_REGISTRY
 
+from basicsr_mambair.runs.metrics import read_metrics
 from basicsr_mambair.training.arguments import RunArguments
 from basicsr_mambair.training.run import train
 from mambair.checkpoint import load_checkpoint
@@ -112,6 +113,12 @@ class Runs:
             "losses": self.losses,
             "figures": self.figures,
         }
+
+
+def figures(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's ``metrics.jsonl`` without what depends on the machine."""
+    records = read_metrics(folder)
+    return [{key: value for key, value in each.items() if key != "speed"} for each in records]
 
 
 @contextmanager
