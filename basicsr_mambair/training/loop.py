@@ -54,7 +54,7 @@ class Training:
         self._validated = -1
         most = options["train"].get("max_skipped_steps", TrainOptions.max_skipped_steps)
         self.guard = StepGuard(model, most, self.log)
-        self.reporter = Reporter(options, model, self.batch, tracker, self.log)
+        self.reporter = Reporter(options, model, tracker, self.log)
         self.writer = CheckpointWriter()
         model.checkpoint_writer = self.writer
 
@@ -99,7 +99,7 @@ class Training:
         warmup = self.options["train"].get("warmup_iter", -1)
         self.reporter.starts()
         for iteration, batch in enumerate(self._read(), begin + 1):
-            self.reporter.has_read()
+            self.reporter.has_read(batch)
             self.model.update_learning_rate(iteration, warmup_iter=warmup)
             self.model.feed_data(batch)
             self.model.optimize_parameters(iteration)

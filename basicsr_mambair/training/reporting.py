@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
+
 from basicsr_mambair.progress import training_bar
 from basicsr_mambair.runs.metrics import MetricsFile, Record
 from basicsr_mambair.runs.resources import resident_memory
@@ -24,7 +26,6 @@ class Reporter:
     Args:
         options: the options of the run.
         model: a model of BasicSR.
-        batch: samples of an iteration, over all processes.
         tracker: TensorBoard's writer or what takes its place; ``None``: none.
         log: the log of the run.
 
@@ -36,19 +37,19 @@ class Reporter:
         self,
         options: Mapping[str, Any],
         model: Any,
-        batch: int,
         tracker: Any,
         log: logging.Logger,
     ) -> None:
         from basicsr.utils import AvgTimer
 
-        self.name, self.model, self.batch = options["name"], model, batch
-        self.total = int(options["train"]["total_iter"])
+        self.name, self.model = options["name"], model
+        self.total, self.processes = int(options["train"]["total_iter"]), options["world_size"]
         self.tracker, self.log = tracker, log
         self.silent, self.iteration = options["rank"] != 0, 0
         self.metrics = MetricsFile(options["path"]["experiments_root"])
         self._reading, self._iterating = AvgTimer(), AvgTimer()
         self._bar: Any = None
+        self._samples = 0
         self._begin = self._refreshed = self._started = 0.0
         self._before: list[Record] = []
 
@@ -90,9 +91,11 @@ class Reporter:
         self._reading.start()
         self._iterating.start()
 
-    def has_read(self) -> None:
-        """The batch is there."""
+    def has_read(self, batch: Mapping[str, Any]) -> None:
+        """The batch of this process is there; others have as many samples."""
         self._reading.record()
+        samples = next((each.shape[0] for each in batch.values() if torch.is_tensor(each)), 0)
+        self._samples = samples * self.processes
 
     def has_stepped(self) -> None:
         """The step is made."""
@@ -105,14 +108,14 @@ class Reporter:
             self._refreshed = time.monotonic()
             values = [f"{key} {value:.4g}" for key, value in self.model.get_current_log().items()]
             values.append(f"lr {self.model.get_current_learning_rate()[0]:.3g}")
-            self._bar.set_postfix_str(", ".join([*self._speed_in_words(), *values]))
+            self._bar.set_postfix_str(", ".join([*_in_words(self._speed()), *values]))
 
     def report(self, iteration: int, epoch: int) -> None:
         """Reports an iteration: the losses that the model has logged, learning rates, speed."""
         if self.silent:
             return
         losses = {key: float(value) for key, value in self.model.get_current_log().items()}
-        rates = list(self.model.get_current_learning_rate())
+        rates = list(map(float, self.model.get_current_learning_rate()))
         speed = self._speed()
         self.metrics.add(
             {"iter": iteration, "epoch": epoch, "lr": rates, "train": losses, "speed": speed}
@@ -132,7 +135,7 @@ class Reporter:
         self.log.info(
             f"[{self.name[:5]}..][epoch:{epoch:3d}, iter:{iteration:8,d}, "
             f"lr:({''.join(f'{rate:.3e},' for rate in rates)})] "
-            f"[eta: {left}, {', '.join([timing, *self._speed_in_words()])}] "
+            f"[eta: {left}, {', '.join([timing, *_in_words(speed)])}] "
             + "".join(f"{name}: {value:.4e} " for name, value in losses.items())
         )
 
@@ -168,17 +171,17 @@ class Reporter:
         speed = {
             "seconds": seconds,
             "reading": self._reading.get_avg_time(),
-            "images_per_second": self.batch / max(seconds, 1e-9),
+            "images_per_second": self._samples / max(seconds, 1e-9),
         }
         memory = memory_in_use(self.model.device)
         return speed if memory is None else speed | {"memory_mb": round(memory / 1e6, 1)}
 
-    def _speed_in_words(self) -> list[str]:
-        speed = self._speed()
-        words = [f"{speed['images_per_second']:.3g} images/s"]
-        if "memory_mb" in speed:
-            words.append(f"{speed['memory_mb']:,.0f} MB")
-        return words
+
+def _in_words(speed: Mapping[str, float]) -> list[str]:
+    words = [f"{speed['images_per_second']:.3g} images/s"]
+    if "memory_mb" in speed:
+        words.append(f"{speed['memory_mb']:,.0f} MB")
+    return words
 
 
 class Figures:
@@ -217,7 +220,5 @@ def _ignore(*_: Any, **__: Any) -> None:
 def memory_in_use(device: Any) -> int | None:
     """Bytes that a training takes: the most of the GPU's so far, or the process's on a CPU."""
     if device.type == "cuda":
-        import torch
-
         return int(torch.cuda.max_memory_allocated(device))
     return resident_memory()
