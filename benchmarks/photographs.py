@@ -60,12 +60,14 @@ def main() -> None:
             scores[name].append(
                 (calculate_psnr(image, truth, **shared), calculate_ssim(image, truth, **shared))
             )
-        rows.append([repeat_pixels(low, arguments.scale), *results.values(), truth])
+        enlarged = [] if arguments.scale == 1 else [repeat_pixels(low, arguments.scale)]
+        rows.append([*enlarged, *results.values(), truth])
     for name, each in scores.items():
         psnr, ssim = np.mean(each, axis=0)
         print(f"{name:<12} {psnr:.2f} dB  {ssim:.4f}")
     if arguments.sheet:
-        write_image(sheet(rows, ["input", *methods, "truth"]), arguments.sheet)
+        first = [] if arguments.scale == 1 else ["input"]
+        write_image(sheet(rows, [*first, *methods, "truth"]), arguments.sheet)
 
 
 def restorers(scale: int, weights: str | None) -> dict[str, Callable[[Pixels], Pixels]]:

@@ -54,7 +54,8 @@ _FORMATS = ("auto", *(each.name for each in FORMATS))
 @click.option(
     "--scale",
     type=click.IntRange(1),
-    help="Factor by which to enlarge: 2, 3 or 4 (--task photo: 2 or 4).  [default: 2]",
+    help="Factor by which to enlarge: 2, 3 or 4; with --task photo 2, 4, or 1 to clean only.  "
+    "[default: 2]",
 )
 @click.option(
     "--tile",

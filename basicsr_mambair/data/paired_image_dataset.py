@@ -227,3 +227,29 @@ class MambaIRPairedDataset(Dataset[dict[str, Tensor | str]]):
             # The published evaluation calls numpy.random.seed(0) before each picture.
             noise = np.random.RandomState(0).normal(0, sigma, gt.shape)
         return (gt + noise).astype(np.float32)
+
+
+@dataclass
+class GeometricPairedOptions(PairedOptions):
+    """Keys of `Dataset_PairedImage`."""
+
+    geometric_augs: bool = option(True, doc="Flip and transpose at random; false: neither.")
+
+
+@registers_in(DATASET_REGISTRY)
+class Dataset_PairedImage(MambaIRPairedDataset):  # noqa: N801  (the name in option files)
+    """:class:`MambaIRPairedDataset` under the name of Restormer's option files, and their key.
+
+    Args:
+        opt: the dataset section of an option file, with ``phase`` and ``scale``.
+
+    Raises:
+        ValueError: see :class:`MambaIRPairedDataset`.
+    """
+
+    OPTIONS: ClassVar[type] = GeometricPairedOptions
+
+    def __init__(self, opt: Mapping[str, Any]) -> None:
+        if not opt.get("geometric_augs", True):
+            opt = {**opt, "use_hflip": False, "use_rot": False}
+        super().__init__(opt)

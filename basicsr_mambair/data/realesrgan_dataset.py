@@ -21,6 +21,7 @@ from basicsr_mambair.data.samples import random_orientation, random_window, to_t
 from basicsr_mambair.data.second_order_options import PUBLISHED, with_blur_options
 from basicsr_mambair.data.stores import read_bytes
 from basicsr_mambair.options.fields import option
+from basicsr_mambair.options.progressive import ProgressiveOptions
 from basicsr_mambair.options.sections import DatasetOptions
 from basicsr_mambair.registering import SUFFIX, registers_in
 from mambair.imaging.errors import PictureError
@@ -34,7 +35,7 @@ _LARGEST_SEED = 2**62
 
 
 @dataclass
-class _Options(DatasetOptions):
+class _Options(ProgressiveOptions, DatasetOptions):
     """Keys of `RealESRGANDataset`."""
 
     has_truth: ClassVar[bool] = False  # what it has is degraded by the model, in training alone
@@ -51,7 +52,10 @@ class _Options(DatasetOptions):
         None, doc="Patterns of file names, of which none may match."
     )
     crop_size: int = option(
-        400, doc="Side of the pictures that are degraded; smaller ones are mirrored.", ge=1
+        400,
+        doc="Side of the pictures that are degraded, in the stage of the largest crops; smaller "
+        "ones are mirrored.",
+        ge=1,
     )
     gt_size: int | None = option(
         None, doc="Side of the crops, if the top of the file does not have it.", ge=1, le=2**20
@@ -171,7 +175,10 @@ class RealESRGANDataset(Dataset[dict[str, Any]]):
 
     def _crop(self, picture: Pixels, name: str) -> Pixels:
         """A random square; a picture that is too small is mirrored to the right and below."""
+        # Borders are degraded unlike the inside, so the margin around the crop is always the same.
         side = self.crop_size
+        if self.opt.get("gt_sizes"):
+            side -= max(self.opt["gt_sizes"]) - self.opt["gt_size"]
         height, width = picture.shape[:2]
         missing = max(0, side - height), max(0, side - width)
         if any(missing):

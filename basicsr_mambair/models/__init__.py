@@ -5,6 +5,7 @@ import basicsr  # noqa: F401  (activates the plugin before anything here is impo
 from basicsr_mambair.models.gan_model import RestorationGANModel
 from basicsr_mambair.models.realesrgan_models import RealESRGANModel, RealESRNetModel
 from basicsr_mambair.models.restoration_model import (
+    ImageCleanModel,
     MambaIRModel,
     MambaIRv2LightModel,
     MambaIRv2Model,
@@ -13,6 +14,7 @@ from basicsr_mambair.models.restoration_model import (
 from basicsr_mambair.registering import SUFFIX
 
 __all__ = [
+    "ImageCleanModel",
     "MambaIRModel",
     "MambaIRv2LightModel",
     "MambaIRv2Model",

@@ -25,6 +25,23 @@ class MixupOptions:
 
 
 @dataclass
+class MixingOptions:
+    """`train.mixing_augs`."""
+
+    mixup: bool = option(True, doc="Mix pictures of a batch.")
+    mixup_beta: float = option(
+        1.2, doc="Both parameters of the Beta distribution of the weight.", gt=0, le=1000
+    )
+    use_identity: bool = option(True, doc="Leave half of the batches as they are.")
+
+    def as_mixup(self) -> MixupOptions | None:
+        """The same as `train.mixup`."""
+        if not self.mixup:
+            return None
+        return MixupOptions(0.5 if self.use_identity else 1.0, self.mixup_beta)
+
+
+@dataclass
 class CutBlurOptions:
     """`train.cutblur`."""
 
@@ -38,7 +55,7 @@ _SPREAD = 0.01  # standard deviation of the ratio, as in the paper's code
 
 
 class BatchAugmentation:
-    """Applies ``train.mixup`` and ``train.cutblur``, in this order.
+    """Applies ``train.mixup`` (or ``mixing_augs``) and ``train.cutblur``, in this order.
 
     What is drawn depends on seed, process and iteration alone, so a run that is resumed continues
     as if it had not been stopped.
@@ -51,6 +68,9 @@ class BatchAugmentation:
 
     def __init__(self, train: Mapping[str, Any], seed: int = 0, rank: int = 0) -> None:
         self.mixup = _options(MixupOptions, train.get("mixup"))
+        mixing = _options(MixingOptions, train.get("mixing_augs"))
+        if mixing is not None:
+            self.mixup = mixing.as_mixup()
         self.cutblur = _options(CutBlurOptions, train.get("cutblur"))
         self.seed, self.rank = seed, rank
 

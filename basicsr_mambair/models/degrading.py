@@ -19,6 +19,7 @@ from basicsr_mambair.models.pair_pool import PairPool
 from basicsr_mambair.models.restoration_model import RestorationModel
 from basicsr_mambair.models.usm import SMALLEST, sharpen_by_usm
 from basicsr_mambair.options.fields import option
+from basicsr_mambair.options.progressive import Stages
 from basicsr_mambair.options.sections import TopOptions
 from mambair.imaging.listing import as_list
 
@@ -35,7 +36,9 @@ class _Top(TopOptions):
         le=2**20,
         shown="that of the dataset",
     )
-    queue_size: int = option(180, doc="Pairs that are mixed between batches; 0: none.", ge=0)
+    queue_size: int = option(
+        180, doc="Pairs that are mixed between batches, anew in every stage; 0: none.", ge=0
+    )
     second_blur_prob: float = option(0.8, doc="Probability of the second blur.", ge=0, le=1)
     high_order_degradation: bool = option(True, doc="Degrade on the fly; else read pairs.")
     degradation: dict[str, Any] | str | list[Any] | None = option(
@@ -70,6 +73,7 @@ class DegradesBatches(RestorationModel):
             return
         self.degradation = degradation_of(opt)
         self.gt_size = gt_size_of(opt)
+        self.stages = Stages.of(opt["datasets"]["train"])
         self.seed = int(opt.get("manual_seed") or 0)
         self.pool = PairPool(int(opt.get("queue_size", _Top.queue_size)), self.seed, opt["rank"])
 
@@ -82,12 +86,15 @@ class DegradesBatches(RestorationModel):
         section, scale = opt["datasets"]["train"], int(opt["scale"])
         sharpens = any(opt.get(key, default) for key, default in cls.sharpening_keys().items())
         side = gt_size_of(opt)
+        sizes = section.get("gt_sizes")
         if side is None:
             raise ValueError("gt_size: is missing, here and in datasets.train")
         if side % scale:
             raise ValueError(f"gt_size: must be a multiple of scale {scale}, got {side}")
-        if sharpens and side < SMALLEST:
-            raise ValueError(f"gt_size: must be at least {SMALLEST} to sharpen, got {side}")
+        least = min(sizes or [side])
+        if sharpens and least < SMALLEST:
+            key = "datasets.train.gt_sizes" if sizes else "gt_size"
+            raise ValueError(f"{key}: must be at least {SMALLEST} to sharpen, got {least}")
         if not opt.get("high_order_degradation", True):
             return
         if "dataroot_lq" in section:
@@ -142,10 +149,11 @@ class DegradesBatches(RestorationModel):
         pictures, gt = self.source(gt)
         lq = degradation.apply_batch(pictures, draws)
         lq = (lq * 255).round().clamp(0, 255) / 255  # as a file of 8 bits holds it
-        side = int(self.gt_size or gt.shape[-1]) // self.scale
+        gt_size = self.stages.at(self.iteration).gt_size or self.gt_size or gt.shape[-1]
+        side = int(gt_size) // self.scale
         height, width = lq.shape[-2:]
         if min(height, width) < side:
-            raise ValueError(f"gt_size: {self.gt_size} is more than the pictures of the batch have")
+            raise ValueError(f"gt_size: {gt_size} is more than the pictures of the batch have")
         corners = [
             (int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1)))
             for rng in generators
@@ -202,8 +210,13 @@ def _place(opt: Mapping[str, Any], problem: str) -> str:
 
 
 def gt_size_of(opt: Mapping[str, Any]) -> int | None:
-    """The side of the crops: at the top, as Real-ESRGAN's files have it, or in the dataset."""
-    side = opt.get("gt_size") or opt["datasets"]["train"].get("gt_size")
+    """The side of the crops: at the top, as Real-ESRGAN's files have it, or in the dataset.
+
+    Where the dataset has ``gt_sizes``, it is the largest of them.
+    """
+    section = opt["datasets"]["train"]
+    sizes = section.get("gt_sizes")
+    side = max(sizes) if sizes else opt.get("gt_size") or section.get("gt_size")
     return None if side is None else int(side)
 
 

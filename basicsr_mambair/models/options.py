@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from basicsr_mambair.models.augmentation import CutBlurOptions, MixupOptions
+from basicsr_mambair.models.augmentation import CutBlurOptions, MixingOptions, MixupOptions
 from basicsr_mambair.options.fields import option
 from basicsr_mambair.options.optimizers import is_schedule_free, optimizer_class
 from basicsr_mambair.options.sections import TopOptions, TrainOptions, ValOptions
 from basicsr_mambair.options.stock import GanTrain, ModelOptions
 from mambair.inference.tiles import TileError, parse_tile
 
+CLIP_NORM = 0.01  # of Restormer's `use_grad_clip`
 Wrong = Iterator[tuple[str, str]]  # a key, and what is wrong with it
 
 
@@ -22,6 +23,9 @@ class RestorationTrain(TrainOptions):
 
     grad_clip_norm: float | None = option(
         None, doc="Largest norm of the gradients; larger ones are scaled down.", gt=0
+    )
+    use_grad_clip: bool = option(
+        False, doc=f"Restormer's `grad_clip_norm: {CLIP_NORM}`, as its option files write it."
     )
     gradient_accumulation: int = option(
         1, doc="Parts in which a batch is run: same result, less memory.", ge=1
@@ -45,6 +49,9 @@ class RestorationTrain(TrainOptions):
     mixup: dict[str, Any] | None = option(
         None, doc="Mix pictures of a batch: `probability`, `beta`.", section=MixupOptions
     )
+    mixing_augs: dict[str, Any] | None = option(
+        None, doc="`mixup`, as Restormer's files write it.", section=MixingOptions
+    )
     cutblur: dict[str, Any] | None = option(
         None,
         doc="Put parts of the truth into the input: `probability`, `ratio`.",
@@ -55,10 +62,15 @@ class RestorationTrain(TrainOptions):
     def check_together(train: Mapping[str, Any], options: Mapping[str, Any]) -> Wrong:
         """Reports problems that no single value shows."""
         yield from _check_average(train)
+        for key, own in (("use_grad_clip", "grad_clip_norm"), ("mixing_augs", "mixup")):
+            if train.get(key) and train.get(own):
+                yield key, f"says what {own} says; one of them is enough"
         parts = train.get("gradient_accumulation", 1)
         datasets = options.get("datasets")
         section = datasets.get("train") if isinstance(datasets, dict) else None
         batch = section.get("batch_size_per_gpu") if isinstance(section, dict) else None
+        if isinstance(section, dict) and section.get("mini_batch_sizes"):
+            batch = None  # parts need not be equal; a batch of one is one part
         if isinstance(batch, int) and isinstance(parts, int) and parts > 0 and batch % parts:
             text = f"must divide batch_size_per_gpu {batch}, got {parts!r}"
             yield "gradient_accumulation", text
@@ -124,6 +136,18 @@ class RestorationVal(ValOptions):
         None, doc="Also measure bicubic interpolation (at scale 1, the input)."
     )
     self_ensemble: bool = option(False, doc="Average over the eight orientations.")
+    use_image: bool = option(
+        True, doc="Measure 8 bits, as a file holds them; false: floats, clipped to the range."
+    )
+    window_size: int | None = option(
+        None, doc="Pad pictures to multiples of it, for a network that does not.", ge=1, le=1024
+    )
+    max_minibatch: int | None = option(None, doc="Ignored: pictures are restored one by one.", ge=1)
+    rgb2bgr: bool = option(
+        True,
+        doc="Must be true: results are RGB.",
+        check=lambda value: None if value else "must be true: networks restore RGB",
+    )
 
     @staticmethod
     def check_together(val: Mapping[str, Any], options: Mapping[str, Any]) -> Wrong:
@@ -142,6 +166,20 @@ RESTORATION = ModelOptions(
     every_loss=True,
     schedule_free=True,
 )
+
+
+@dataclass
+class ImageCleanVal(RestorationVal):
+    """`val` of `ImageCleanModel`."""
+
+    tile: Literal["authors", "none"] | int | str | None = option(
+        "none",
+        doc="Tiles: `none`, `authors` (protocol of the SR networks), or the side of blended tiles.",
+        filled=True,
+    )
+
+
+IMAGE_CLEAN = replace(RESTORATION, val=ImageCleanVal)
 
 RESTORATION_GAN = ModelOptions(
     top=TopOptions,

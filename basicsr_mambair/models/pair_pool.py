@@ -18,7 +18,8 @@ class PairPool:
     In Real-ESRGAN all pairs of a batch share the geometry of their degradation, and the pool brings
     together pairs of different batches (Wang et al. 2021, arXiv 2107.10833, §4.1). Degradations of
     this project are drawn for every picture, so that a small pool, or none, does as well. While
-    the pool fills, batches pass through it.
+    the pool fills, batches pass through it; where pairs of another size come (the next stage of
+    progressive learning), it begins anew.
 
     Which pair is given back depends on seed, process, iteration and place in the batch alone.
 
@@ -44,6 +45,8 @@ class PairPool:
         """
         if not self.size:
             return lq, gt
+        if self.pairs and self.pairs[0][0].shape != lq.shape[1:]:
+            self.pairs = []
         rng = np.random.default_rng((self.seed, self.rank, iteration, _STREAM))
         pairs = []
         for pair in zip(lq, gt, strict=True):

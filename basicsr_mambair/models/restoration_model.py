@@ -21,12 +21,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from basicsr_mambair.models.augmentation import BatchAugmentation
 from basicsr_mambair.models.averaging import ScheduleFree, ema_decay_at
-from basicsr_mambair.models.options import RESTORATION, RestorationVal
+from basicsr_mambair.models.float_metrics import FloatMetrics, unrounded
+from basicsr_mambair.models.options import CLIP_NORM, IMAGE_CLEAN, RESTORATION, RestorationVal
 from basicsr_mambair.models.training_losses import TrainingLosses, check_loss_sections
 from basicsr_mambair.options.stock import ModelOptions
 from basicsr_mambair.registering import registers_in
 from mambair.archs.contract import ContractError, contract_of
 from mambair.archs.padding import run_padded
+from mambair.imaging.pixels import Pixels
 from mambair.imaging.resizing import imresize
 from mambair.inference.ensemble import self_ensemble
 from mambair.inference.tiles import parse_tile, run_tiled
@@ -49,6 +51,7 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
     - ``train.ema_start``, ``train.ema_warmup``: how the moving average of the weights begins;
     - ``train.mixup``, ``train.cutblur``: augmentations of a batch;
     - ``train.grad_clip_norm``: clips the gradients to this norm;
+    - ``train.mixing_augs``, ``train.use_grad_clip``: the same two as Restormer's files write them;
     - ``train.gradient_accumulation: n``: runs a batch in n parts; iterations, learning rates and
       results are those of the whole batch, memory is that of one part;
     - ``train.amp: bf16`` or ``fp16``: mixed precision. Scan, norms and loss stay in float32; fp16
@@ -59,6 +62,8 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
       networks that support it;
     - ``val.tile``: ``authors`` (default, the published protocol), ``none``, or the side of
       overlapping blended tiles, with ``val.tile_overlap``;
+    - ``val.use_image: false``: metrics of pictures that are clipped, but not rounded to 8 bits;
+    - ``val.window_size``: pads pictures to its multiples, for networks that need them;
     - ``val.self_ensemble: true``: average over the eight orientations of a picture;
     - ``val.baseline: bicubic``: also report the metrics of bicubic interpolation (of the input
       itself at scale 1).
@@ -77,6 +82,7 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
         self.self_ensemble = bool(val.get("self_ensemble", False))
         self.scale = int(opt.get("scale", 1))
         self._baselines: dict[str, dict[str, float]] = {}
+        self._on_floats: FloatMetrics | None = None  # those of the validation that is going on
         super().__init__(opt)
 
     @classmethod
@@ -96,6 +102,8 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
         """Sets up losses, optimizer and schedules; the network begins as the options say."""
         train = self.opt["train"]
         self.grad_clip_norm = train.get("grad_clip_norm")
+        if train.get("use_grad_clip"):
+            self.grad_clip_norm = CLIP_NORM
         self.accumulation = int(train.get("gradient_accumulation", 1))
         self.amp_dtype = AMP_DTYPES[train.get("amp")]
         self.scaler = torch.amp.GradScaler(
@@ -282,11 +290,12 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
     @cached_property
     def _sizes(self) -> tuple[int, int]:
         """The number of which the sides of the input must be multiples, and their minimum."""
+        multiple = int((self.opt.get("val") or {}).get("window_size") or 1)
         try:
             contract = contract_of(self.get_bare_model(self.net_g))
-        except ContractError:  # without a contract it gets pictures as they are
-            return 1, 1
-        return contract.size_multiple, contract.minimum_size
+        except ContractError:  # without a contract it gets pictures as the options say
+            return multiple, 1
+        return math.lcm(contract.size_multiple, multiple), contract.minimum_size
 
     def validation(
         self,
@@ -303,7 +312,10 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
         self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool
     ) -> None:
         """Validates as ``SRModel`` does; also reports the baseline if ``val.baseline`` is set."""
-        super().nondist_validation(dataloader, current_iter, tb_logger, save_img)
+        if self._rounds or not self.opt["val"].get("metrics"):
+            super().nondist_validation(dataloader, current_iter, tb_logger, save_img)
+        else:
+            self._validate_on_floats(dataloader, current_iter, tb_logger, save_img)
         baseline = self.opt["val"].get("baseline")
         if baseline is None or not self.opt["val"].get("metrics"):
             return
@@ -317,13 +329,47 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
             lines.append(f"\t # {metric}: {value:.4f}\tnetwork: {gain:+.4f}")
         get_root_logger().info("\n".join(lines) + "\n")
 
+    @property
+    def _rounds(self) -> bool:
+        """Whether metrics see 8 bits, as a file holds them."""
+        return bool(self.opt["val"].get("use_image", True))
+
+    def _as_measured(self, tensor: Tensor) -> Pixels:
+        """A picture ``(1, C, H, W)`` in [0, 1] as metrics see it, [0, 255]."""
+        picture: Pixels = tensor2img([tensor]) if self._rounds else unrounded(tensor)
+        return picture
+
+    def _validate_on_floats(
+        self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool
+    ) -> None:
+        """Validates as ``SRModel`` does, which can only measure 8 bits, so it measures nothing."""
+        val, name = self.opt["val"], dataloader.dataset.opt["name"]
+        self._on_floats = FloatMetrics(val["metrics"])
+        self.opt["val"] = {**val, "metrics": None}
+        try:
+            super().nondist_validation(dataloader, current_iter, tb_logger, save_img)
+            self.metric_results = self._on_floats.means()
+        finally:
+            self.opt["val"], self._on_floats = val, None
+        self._initialize_best_metric_results(name)
+        for metric, value in self.metric_results.items():
+            self._update_best_metric_result(name, metric, value, current_iter)
+        self._log_validation_metric_values(current_iter, name, tb_logger)
+
+    def get_current_visuals(self) -> OrderedDict[str, Tensor]:
+        """The input, the result and the truth of a picture, which are measured as floats here."""
+        visuals: OrderedDict[str, Tensor] = super().get_current_visuals()
+        if self._on_floats is not None:
+            self._on_floats.add(visuals)
+        return visuals
+
     def _measure_baseline(self, dataloader: Any) -> dict[str, float]:
         """Returns the mean metrics of bicubic interpolation over a data set."""
         metrics = self.opt["val"]["metrics"]
         totals = dict.fromkeys(metrics, 0.0)
         for sample in dataloader:
-            image = imresize(tensor2img([sample["lq"]]), self.scale)
-            truth = tensor2img([sample["gt"]])
+            lq, truth = (self._as_measured(sample[key]) for key in ("lq", "gt"))
+            image = imresize(lq, self.scale).clip(0, 255)
             for name, section in metrics.items():
                 totals[name] += float(calculate_metric({"img": image, "img2": truth}, section))
         return {name: total / len(dataloader) for name, total in totals.items()}
@@ -342,3 +388,13 @@ class MambaIRv2LightModel(RestorationModel):
 @registers_in(MODEL_REGISTRY)
 class MambaIRModel(RestorationModel):
     """:class:`RestorationModel` under the name that option files of MambaIR use."""
+
+
+@registers_in(MODEL_REGISTRY)
+class ImageCleanModel(RestorationModel):
+    """:class:`RestorationModel` under the name that Restormer's option files use.
+
+    Whole pictures are restored unless ``val.tile`` says otherwise.
+    """
+
+    OPTIONS: ClassVar[ModelOptions] = IMAGE_CLEAN

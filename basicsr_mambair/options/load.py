@@ -21,6 +21,7 @@ from basicsr_mambair.options.compose import (
 from basicsr_mambair.options.errors import OptionError, Problem, Problems
 from basicsr_mambair.options.fields import fields_of
 from basicsr_mambair.options.pretrained import find_pretrained
+from basicsr_mambair.options.progressive import complete_stages
 from basicsr_mambair.options.sections import (
     CosineSchedule,
     LoggerOptions,
@@ -222,12 +223,16 @@ def _model_options(options: Options) -> Any:
 
 
 def _complete_scheduler(train: Any) -> None:
-    """One cosine over the whole training, unless periods are given."""
+    """One cosine over the whole training, unless periods are given; weights of 1."""
     section = train.get("scheduler") if isinstance(train, dict) else None
-    if not isinstance(section, dict) or section.get("type") != "CosineAnnealingRestartLR":
+    if not isinstance(section, dict):
+        return
+    kind = section.get("type")
+    if kind not in ("CosineAnnealingRestartLR", "CosineAnnealingRestartCyclicLR"):
         return
     field, total = fields_of(CosineSchedule)["periods"], train.get("total_iter")
-    if "periods" not in section and field.problem([total]) is None:
+    one = kind == "CosineAnnealingRestartLR" and field.problem([total]) is None
+    if "periods" not in section and one:
         section["periods"] = field.converted([total])
     if isinstance(section.get("periods"), list):
         section.setdefault("restart_weights", [1] * len(section["periods"]))
@@ -248,6 +253,7 @@ def _complete_dataset(options: Options, key: str, dataset: Options) -> None:
     if declared is not None:
         _fill(dataset, declared)
     if key == "train":
+        complete_stages(dataset)
         dataset.setdefault("dataset_enlarge_ratio", 1)
         dataset.setdefault("num_worker_per_gpu", 2)
         for name in ("use_hflip", "use_rot"):

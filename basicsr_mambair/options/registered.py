@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from basicsr_mambair.options import surroundings
+from basicsr_mambair.options import stage_checks, surroundings
 from basicsr_mambair.options.calls import check_arguments, check_call, find, lookup
 from basicsr_mambair.options.checks import (
     Context,
@@ -102,6 +102,8 @@ def check_built(context: Context, key: str, cls: type, scale: Any) -> None:
 
     own = cls in registered_archs()
     if not own and not cls.__module__.startswith(("basicsr.", "basicsr_mambair.")):
+        if key == "network_g":
+            stage_checks.check_multiples(context, None, cls.__name__)
         return
     section, problems = context.options[key], context.problems
     try:
@@ -119,6 +121,9 @@ def check_built(context: Context, key: str, cls: type, scale: Any) -> None:
         problems.add((key, "upscale"), f"the network enlarges by {upscale}, but scale is {scale}")
     if context.is_train and key == "network_g" and not problems.under((key,)):
         _check_warm_start(context, net)
+        stage_checks.check_multiples(context, net, cls.__name__)
+    elif key == "network_d":
+        stage_checks.check_judged(context, net, section.get("num_in_ch", 3))
 
 
 def _check_warm_start(context: Context, net: Any) -> None:
@@ -278,19 +283,25 @@ def _check_scheduler(context: Context, train: dict[str, Any]) -> None:
     if problems.under(path):
         return
     starts = "periods" if "periods" in section else "restarts"
-    if len(section.get(starts, [0])) != len(section.get("restart_weights", [1])):
-        problems.add(
-            (*path, "restart_weights"),
-            f"has {len(section.get('restart_weights', [1]))} entries where {starts} has "
-            f"{len(section.get(starts, [0]))}",
-        )
+    count = len(section.get(starts, [0]))
+    for key, default in (("restart_weights", [1]), ("eta_mins", [0] * count)):
+        if len(section.get(key, default)) != count:
+            problems.add(
+                (*path, key),
+                f"has {len(section.get(key, default))} entries where {starts} has {count}",
+            )
     total, periods = train.get("total_iter"), section.get("periods")
     if periods is not None and isinstance(total, int) and sum(periods) < total - 1:
         problems.add(
             (*path, "periods"),
-            f"end after iteration {sum(periods)} of total_iter {total}; leave periods and "
-            "restart_weights out for one cosine over the whole training",
+            f"end after iteration {sum(periods)} of total_iter {total}{_one_cosine(section)}",
         )
+
+
+def _one_cosine(section: dict[str, Any]) -> str:
+    if section["type"] != "CosineAnnealingRestartLR":
+        return ""
+    return "; leave periods and restart_weights out for one cosine over the whole training"
 
 
 def _check_val(context: Context, val: dict[str, Any], model: ModelOptions) -> None:
@@ -406,8 +417,10 @@ def _check_dataset(context: Context, key: str, phase: str) -> None:
         )
     if problems.under(path) or problems.under(("scale",)):
         return
+    scale = context.options.get("scale") or 1
+    if phase == "train":
+        stage_checks.check_stages(context, section, declared, scale)
     if hasattr(cls, "check_options"):
-        scale = context.options.get("scale") or 1
         _ask(context, cls.check_options, {**section, "phase": phase, "scale": scale}, path)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from basicsr_mambair.options.fields import option
+from basicsr_mambair.options.progressive import ProgressiveOptions
 
 _LARGEST_SEED = 2**32 - 2**16  # numpy's limit, less what ranks and workers add
 
@@ -232,7 +233,7 @@ class DatasetOptions:
 
 
 @dataclass
-class CropOptions:
+class CropOptions(ProgressiveOptions):
     """Crops and flips of a training, and what is done to samples."""
 
     gt_size: int = option(
@@ -270,11 +271,26 @@ class CosineSchedule:
     eta_min: float = option(0, doc="Rate at the end of a cosine.", ge=0, le=100)
 
 
+@dataclass
+class CosineCyclicSchedule:
+    """`train.scheduler` of type `CosineAnnealingRestartCyclicLR`."""
+
+    type: str = option(doc="`CosineAnnealingRestartCyclicLR`.")
+    periods: list[int] = option(doc="Iterations of every cosine.", ge=1)
+    restart_weights: list[float] = option(
+        required=False, doc="Factor of every cosine.", shown="1 each", ge=0
+    )
+    eta_mins: list[float] = option(
+        doc="Rate at the end of every cosine; the first rate itself: constant.", ge=0, le=100
+    )
+
+
 # BasicSR's names of its schedulers, and the classes behind the names.
 SCHEDULERS = {
     "MultiStepLR": ("MultiStepRestartLR", MultiStepSchedule),
     "MultiStepRestartLR": ("MultiStepRestartLR", MultiStepSchedule),
     "CosineAnnealingRestartLR": ("CosineAnnealingRestartLR", CosineSchedule),
+    "CosineAnnealingRestartCyclicLR": ("CosineAnnealingRestartCyclicLR", CosineCyclicSchedule),
 }
 IO_BACKENDS = ("disk", "lmdb", "memcached")
 NETWORK_PATHS = ("pretrain_network", "strict_load", "param_key")  # followed by _g, _d, …

@@ -14,6 +14,9 @@ from basicsr_mambair.options.errors import Path
 
 # Sizes are read from the headers of so many pictures at most: one takes about 0.1 ms.
 _SIZES_READ = 2000
+# Datasets that refuse a picture smaller than a crop.
+_CROPPING = ("DegradedImageDataset", "Dataset_PairedImage", "MambaIRPairedDataset",
+             "PairedImageDataset")  # fmt: skip
 
 
 def check_surroundings(context: Context) -> None:
@@ -65,9 +68,8 @@ def _check_crop(context: Context, section: Mapping[str, Any], path: Path) -> Non
     from mambair.imaging.listing import as_list, list_pictures
     from mambair.imaging.reading import picture_size
 
-    side, types = section.get("gt_size"), ("MambaIRPairedDataset", "DegradedImageDataset")
-    stock = section.get("type") == "PairedImageDataset"
-    if not isinstance(side, int) or not (stock or section.get("type") in types):
+    side = section.get("gt_size")
+    if not isinstance(side, int) or section.get("type") not in _CROPPING:
         return
     if section.get("meta_info_file") or context.problems.under(path):
         return
@@ -94,7 +96,7 @@ def _check_crop(context: Context, section: Mapping[str, Any], path: Path) -> Non
                 continue
             if min(height, width) < side:
                 context.problems.add(
-                    (*path, "gt_size"),
+                    (*path, "gt_sizes" if section.get("gt_sizes") else "gt_size"),
                     f"is {side}, but {picture} has {height}×{width} pixels (height × width)",
                 )
                 return

@@ -13,6 +13,7 @@ from pathlib import Path
 from basicsr_mambair.options.fields import Field, fields_of
 from basicsr_mambair.options.schema import known_datasets, known_models
 from basicsr_mambair.options.sections import (
+    CosineCyclicSchedule,
     CosineSchedule,
     CropOptions,
     DatasetOptions,
@@ -38,6 +39,7 @@ _SECTIONS = (
     ("`train`", TrainOptions),
     ("`train.scheduler`: `MultiStepLR`", MultiStepSchedule),
     ("`train.scheduler`: `CosineAnnealingRestartLR`", CosineSchedule),
+    ("`train.scheduler`: `CosineAnnealingRestartCyclicLR`", CosineCyclicSchedule),
     ("`val`", ValOptions),
     ("`val.metrics`, each section", MetricOptions),
     ("`logger`", LoggerOptions),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from basicsr_mambair.options.progressive import Stages
 from basicsr_mambair.training.arguments import RunArguments
 from basicsr_mambair.training.loaders import SeededDataset
 from basicsr_mambair.training.preparation import prepare_run
@@ -123,8 +123,9 @@ def _read(section: dict[str, Any], seed: int, count: int) -> list[dict[str, Any]
     places: list[Place]
     if section["phase"] == "train":
         ratio = section.get("dataset_enlarge_ratio", 1)
-        sampler = RunSampler(len(dataset), ratio, seed, count, batches=1)
-        places = list(islice(sampler, count))
+        first = Stages.of(section).at(1)
+        stages = Stages.single(count, first.gt_size)
+        places = next(iter(RunSampler(len(dataset), ratio, seed, stages, 1)))
     else:
         places = [Place(index, index) for index in range(min(count, len(dataset)))]
     return [dataset[place] for place in places]

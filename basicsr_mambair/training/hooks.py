@@ -178,6 +178,33 @@ def every_optimizer() -> bool:
 
 
 @repair(
+    "setup_schedulers knows two schedules, not that of Restormer's recipes",
+    thread="basicsr/models/base_model.py, setup_schedulers",
+)
+def every_scheduler() -> bool:
+    """Adds ``CosineAnnealingRestartCyclicLR``."""
+    from basicsr.models.base_model import BaseModel
+
+    if source_has(BaseModel.setup_schedulers, "CosineAnnealingRestartCyclicLR"):
+        return False
+    original = BaseModel.setup_schedulers
+
+    def setup_schedulers(self: Any) -> None:
+        from basicsr_mambair.training.schedules import CosineAnnealingRestartCyclicLR
+
+        section = self.opt["train"]["scheduler"]
+        if section["type"] != CosineAnnealingRestartCyclicLR.__name__:
+            original(self)
+            return
+        del section["type"]  # as BasicSR does
+        for optimizer in self.optimizers:
+            self.schedulers.append(CosineAnnealingRestartCyclicLR(optimizer, **section))
+
+    replace(BaseModel, "setup_schedulers", setup_schedulers)
+    return True
+
+
+@repair(
     "a result that is not finite is measured as if it were a picture (7.85 dB); a measurement "
     "reports the best of one: 'Best: 37.1 @ test_tiny_x2 iter'",
     thread="basicsr/models/sr_model.py, nondist_validation, _log_validation_metric_values",

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from basicsr_mambair.training.randomness import seed_generators, separate_randomness
-from basicsr_mambair.training.sampling import Place
+from basicsr_mambair.training.sampling import Place, RunSampler
 from mambair.errors import UserError
 
 
@@ -70,14 +70,31 @@ class SeededDataset(torch.utils.data.Dataset[Any]):
             if not self.by_index:
                 return self.dataset[place]
             place = Place(place, place)
+        if place.gt_size is not None:
+            # Datasets of BasicSR's kind look this option up for every sample.
+            self.opt["gt_size"] = place.gt_size
         with separate_randomness():
             seed_generators(self.seed, place.position)
             try:
-                return self.dataset[place.picture]
+                sample = self.dataset[place.picture]
+                _check_size(sample, place.gt_size, type(self.dataset).__name__)
+                return sample
             except Exception as error:
                 if not isinstance(error, UserError) and not _is_of_basicsr(error):
                     raise
                 raise SampleError(" ".join(str(error).split())) from error
+
+
+def _check_size(sample: Any, gt_size: int | None, name: str) -> None:
+    """Refuses a pair whose dataset does not look up the size of its crops for every sample."""
+    if gt_size is None or "lq" not in sample or "gt" not in sample:
+        return  # a model crops true pictures that it degrades
+    height, width = sample["gt"].shape[-2:]
+    if (height, width) != (gt_size, gt_size):
+        raise SampleError(
+            f"datasets.train.gt_sizes: this stage has crops of {gt_size}×{gt_size}, but {name} "
+            f"reads {height}×{width}"
+        )
 
 
 def _is_of_basicsr(error: Exception) -> bool:
@@ -86,6 +103,28 @@ def _is_of_basicsr(error: Exception) -> bool:
         return False
     *_, frame = traceback.walk_tb(error.__traceback__)
     return str(frame[0].f_globals.get("__name__")).startswith("basicsr.data.")
+
+
+def build_run_loader(
+    dataset: Any, section: dict[str, Any], sampler: RunSampler, workers: int
+) -> torch.utils.data.DataLoader[Any]:
+    """The loader of a run: one pass over its batches, whose sizes may change.
+
+    Args:
+        dataset: any dataset.
+        section: its section of the options.
+        sampler: the batches.
+        workers: processes that read.
+    """
+    loader = torch.utils.data.DataLoader(
+        SeededDataset(dataset, sampler.seed, by_index=False),
+        batch_sampler=sampler,
+        num_workers=workers,
+        pin_memory=bool(section.get("pin_memory", False)),
+        worker_init_fn=partial(seed_worker, seed=sampler.seed, rank=sampler.rank, sampler=None),
+    )
+    prepare_loader(loader, section, sampler, sampler.seed, sampler.rank)
+    return loader
 
 
 def adapt_section(section: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from basicsr_mambair.options.progressive import described
 from basicsr_mambair.options.sections import TrainOptions
 from basicsr_mambair.training.guard import StepGuard
 from basicsr_mambair.training.interrupts import Interrupts
@@ -15,6 +16,7 @@ from basicsr_mambair.training.randomness import separate_randomness
 from basicsr_mambair.training.reporting import Reporter
 from basicsr_mambair.training.resuming import Resumed, RunState
 from basicsr_mambair.training.retention import delete_old
+from basicsr_mambair.training.sampling import RunSampler
 from basicsr_mambair.training.writing import CheckpointWriter
 
 
@@ -49,8 +51,7 @@ class Training:
         self.validation_loaders, self.interrupts = validation, interrupts
         self.log = get_root_logger()
         self.total = int(options["train"]["total_iter"])
-        self.sampler = batches.sampler
-        self.batch = self.sampler.batch * self.sampler.processes
+        self.sampler: RunSampler = batches.batch_sampler
         self._validated = -1
         most = options["train"].get("max_skipped_steps", TrainOptions.max_skipped_steps)
         self.guard = StepGuard(model, most, self.log)
@@ -76,7 +77,7 @@ class Training:
 
     def _run(self, resumed: Resumed | None) -> None:
         begin = 0 if resumed is None else resumed.iteration
-        self.model.run_state = RunState(self.options, self.batch, begin, self.sampler.start)
+        self.model.run_state = RunState(self.options, self.sampler)
         self.interrupts.listen()
         if resumed is not None:
             validates = self._is_due(begin, "val")
@@ -100,6 +101,7 @@ class Training:
         self.reporter.starts()
         for iteration, batch in enumerate(self._read(), begin + 1):
             self.reporter.has_read(batch)
+            self._announce_stage(iteration, iteration == begin + 1)
             self.model.update_learning_rate(iteration, warmup_iter=warmup)
             self.model.feed_data(batch)
             self.model.optimize_parameters(iteration)
@@ -119,6 +121,15 @@ class Training:
             if self._is_due(iteration, "val"):
                 self.validate(iteration)
             self.reporter.starts()
+
+    def _announce_stage(self, iteration: int, anyway: bool) -> None:
+        """Says which stage an iteration begins, or where a run continues, if there are several."""
+        stage, stages = self.sampler.stages.at(iteration), self.sampler.stages
+        if len(stages) > 1 and (anyway or stage.first == iteration):
+            self.log.info(
+                f"Stage {stage.number} of {len(stages)} from iteration {iteration}: "
+                f"{described(stage)}"
+            )
 
     def _read(self) -> Iterator[Any]:
         """The batches; on a GPU with ``prefetch_mode: cuda``, copied there ahead."""
@@ -175,8 +186,7 @@ class Training:
 
     def _epoch(self, iteration: int) -> int:
         """The epoch of an iteration's first sample."""
-        position: int = self.model.run_state.position_before(max(1, iteration))
-        return position // int(self.sampler.period)
+        return self.sampler.position_before(max(1, iteration)) // self.sampler.period
 
     def _is_due(self, iteration: int, what: str) -> bool:
         logger, val = self.options["logger"], self.options.get("val") or {}

@@ -12,14 +12,16 @@ from typing import Any
 
 import torch
 
+from basicsr_mambair.options.progressive import described
 from basicsr_mambair.runs.lock import one_process
 from basicsr_mambair.runs.tracking import Trackers, open_trackers, tensorboard_folder
 from basicsr_mambair.training.interrupts import Interrupts
+from basicsr_mambair.training.loaders import build_run_loader
 from basicsr_mambair.training.loop import Training
 from basicsr_mambair.training.recording import recorded
 from basicsr_mambair.training.resuming import Resumed, find_resume_state, resume_model
 from basicsr_mambair.training.retention import check_space
-from basicsr_mambair.training.sampling import RunSampler, samples_per_process
+from basicsr_mambair.training.sampling import RunSampler, stages_of
 from mambair.atomic import sweep
 from mambair.errors import UserError
 
@@ -156,27 +158,43 @@ def _loaders(
             validation.append(build_dataloader(dataset, section, sampler=None, **shared))
             log.info(f"Number of val images/folders in {section['name']}: {len(dataset)}")
             continue
-        batch, total = samples_per_process(options), int(options["train"]["total_iter"])
-        iteration, position = (0, 0) if resumed is None else (resumed.iteration, resumed.position)
         sampler = RunSampler(
             len(dataset),
             section.get("dataset_enlarge_ratio", 1),
             options["manual_seed"],
-            batch,
-            start=position,
-            batches=max(0, total - iteration),
+            stages_of(options),
+            int(options["train"]["total_iter"]),
+            done=0 if resumed is None else resumed.iteration,
+            start=None if resumed is None else resumed.position,
             rank=options["rank"],
             processes=options["world_size"],
         )
-        batches = build_dataloader(dataset, section, sampler=sampler, **shared)
-        everywhere = batch * options["world_size"]
-        log.info(
-            "Training statistics:"
-            f"\n\tNumber of train images: {len(dataset)}"
-            f"\n\tDataset enlarge ratio: {section.get('dataset_enlarge_ratio', 1)}"
-            f"\n\tBatch size per gpu: {section['batch_size_per_gpu']}"
-            f"\n\tWorld size (gpu number): {options['world_size']}"
-            f"\n\tIterations per epoch: {sampler.period / everywhere:g}"
-            f"\n\tTotal epochs: {total * everywhere / sampler.period:.4g}; iters: {total}."
-        )
+        gpus = 1 if options["dist"] else max(1, options["num_gpu"])
+        workers = section["num_worker_per_gpu"] * gpus
+        batches = build_run_loader(dataset, section, sampler, workers)
+        log.info(_statistics(sampler, section))
     return batches, validation
+
+
+def _statistics(sampler: RunSampler, section: dict[str, Any]) -> str:
+    """The sizes of a run for the log; BasicSR's lines, and the stages if there are several."""
+    stages, total = sampler.stages, sampler.last
+    samples = stages.samples(total) * sampler.processes
+    lines = [
+        "Training statistics:",
+        f"Number of train images: {sampler.pictures}",
+        f"Dataset enlarge ratio: {section.get('dataset_enlarge_ratio', 1)}",
+        f"World size (gpu number): {sampler.processes}",
+        f"Total epochs: {samples / sampler.period:.4g}; iters: {total}.",
+    ]
+    if len(stages) == 1:
+        everywhere = stages[0].batch * sampler.processes
+        lines[3:3] = [f"Batch size per gpu: {section['batch_size_per_gpu']}"]
+        lines[5:5] = [f"Iterations per epoch: {sampler.period / everywhere:g}"]
+        return "\n\t".join(lines)
+    ends = [*(stage.first - 1 for stage in stages[1:]), total]
+    for stage, end in zip(stages, ends, strict=True):
+        last = min(end, total)
+        when = f"iterations {stage.first} to {last}" if stage.first <= last else "is not reached"
+        lines.append(f"Stage {stage.number}: {when}; {described(stage)}")
+    return "\n\t".join(lines)

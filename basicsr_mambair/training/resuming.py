@@ -19,7 +19,7 @@ from basicsr_mambair.training.randomness import (
     restore_random_state,
     seed_generators,
 )
-from basicsr_mambair.training.sampling import samples_per_process
+from basicsr_mambair.training.sampling import RunSampler, stages_of
 from mambair.checkpoint import CheckpointError, load_checkpoint, non_finite
 
 # Attributes of models that are part of a run: the pool of pairs of BasicSR's Real-ESRGAN models,
@@ -32,19 +32,12 @@ class RunState:
 
     Args:
         options: the options of the run.
-        batch: samples of an iteration, over all processes.
-        iteration: iteration at which this leg of the run began.
-        position: number of samples before it.
+        sampler: knows the position of every iteration.
     """
 
-    def __init__(self, options: dict[str, Any], batch: int, iteration: int, position: int) -> None:
-        self.options, self.batch = options, batch
-        self._iteration, self._position = iteration, position
+    def __init__(self, options: dict[str, Any], sampler: RunSampler) -> None:
+        self.options, self.sampler = options, sampler
         self._random_states: list[dict[str, Any]] = [{}]
-
-    def position_before(self, iteration: int) -> int:
-        """The position of the first sample of an iteration."""
-        return self._position + (iteration - 1 - self._iteration) * self.batch
 
     def note_random_states(self) -> None:
         """Notes the random states of all processes, which all must call this."""
@@ -59,7 +52,7 @@ class RunState:
     def contents(self, model: Any, iteration: int) -> dict[str, Any]:
         """The entries of a training state."""
         return {
-            "position": self.position_before(iteration + 1),
+            "position": self.sampler.position_before(iteration + 1),
             "seed": self.options["manual_seed"],
             "options": plain(self.options),
             "random_states": self._random_states,
@@ -157,8 +150,8 @@ def _read(path: Path, options: dict[str, Any]) -> Resumed:
     if wrong:
         raise CheckpointError(f"{path}: the optimizer's state is not finite: {wrong[0]}")
     iteration = int(contents["iter"])
-    batch = samples_per_process(options) * options["world_size"]
-    return Resumed(str(path), contents, iteration, contents.get("position", iteration * batch))
+    samples = stages_of(options).samples(iteration) * options["world_size"]
+    return Resumed(str(path), contents, iteration, contents.get("position", samples))
 
 
 def _networks(options: dict[str, Any]) -> list[str]:

@@ -1,8 +1,9 @@
 """Which sample stands where in a run: a function of seed and position alone.
 
 The samples of a run are numbered from 0, whatever the number of processes and of loader workers.
-Iteration *k* trains on the next ``batch`` positions; each process takes its slice of them. A run
-can therefore begin anywhere, and the same global batch is the same on any number of processes.
+An iteration trains on the next positions, as many as the batch of its stage has; each process
+takes its slice of them. A run can therefore begin anywhere, in any stage, and a global batch is the
+same on any number of processes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import numpy as np
 import torch
 from torch.utils.data import Sampler
 
+from basicsr_mambair.options.progressive import Stages
+
 
 class Place(NamedTuple):
     """A sample of a run.
@@ -22,26 +25,30 @@ class Place(NamedTuple):
     Attributes:
         position: its number in the run, which seeds its crop and degradation.
         picture: its number in the dataset.
+        gt_size: side of its crop; ``None``: as the dataset's options say.
     """
 
     position: int
     picture: int
+    gt_size: int | None = None
 
 
-class RunSampler(Sampler[Place]):
-    """The samples of one process from one position of a run to another.
+class RunSampler(Sampler[list[Place]]):
+    """The batches of one process from one iteration of a run to another.
 
     Every epoch has its own order of the pictures, enlarged as BasicSR's ``EnlargedSampler`` does.
     A batch may begin in one epoch and end in the next: no picture is left out, and there may be
-    fewer pictures than a batch has.
+    fewer pictures than a batch has. Batches and crops have the sizes of their stage.
 
     Args:
         pictures: number of samples in the dataset.
         ratio: how many times an epoch goes through the pictures.
         seed: seed of the run.
-        batch: samples in a batch of one process.
-        start: position of the first sample of the run that is wanted.
-        batches: batches to give.
+        stages: sizes of batches and crops by iteration.
+        last: last iteration that is wanted.
+        done: iterations that have been made.
+        start: position of the first sample of the run that is wanted; by default the number of
+            samples in the iterations that have been made.
         rank: number of this process.
         processes: number of processes.
     """
@@ -51,30 +58,40 @@ class RunSampler(Sampler[Place]):
         pictures: int,
         ratio: float,
         seed: int,
-        batch: int,
+        stages: Stages,
+        last: int,
         *,
-        start: int = 0,
-        batches: int,
+        done: int = 0,
+        start: int | None = None,
         rank: int = 0,
         processes: int = 1,
     ) -> None:
-        self.pictures, self.seed, self.batch = pictures, seed, batch
+        self.pictures, self.seed, self.stages = pictures, seed, stages
         self.period = max(1, math.ceil(pictures * ratio))
-        self.start, self.batches = start, batches
+        self.last, self.done = last, done
         self.rank, self.processes = rank, processes
+        self.start = stages.samples(done) * processes if start is None else start
 
     def __len__(self) -> int:
-        return self.batches * self.batch
+        return max(0, self.last - self.done)
 
-    def __iter__(self) -> Iterator[Place]:
+    def position_before(self, iteration: int) -> int:
+        """The position of the first sample of an iteration, over all processes."""
+        before = self.stages.samples(iteration - 1) - self.stages.samples(self.done)
+        return self.start + before * self.processes
+
+    def __iter__(self) -> Iterator[list[Place]]:
         epoch, order = -1, torch.empty(0)
-        for number in range(self.batches):
-            first = self.start + (number * self.processes + self.rank) * self.batch
-            for position in range(first, first + self.batch):
+        for iteration in range(self.done + 1, self.last + 1):
+            stage, batch = self.stages.at(iteration), []
+            first = self.position_before(iteration) + self.rank * stage.batch
+            for position in range(first, first + stage.batch):
                 if position // self.period != epoch:
                     epoch = position // self.period
                     order = self._order(epoch)
-                yield Place(position, int(order[position % self.period]) % self.pictures)
+                picture = int(order[position % self.period]) % self.pictures
+                batch.append(Place(position, picture, stage.gt_size))
+            yield batch
 
     def _order(self, epoch: int) -> torch.Tensor:
         generator = torch.Generator()
@@ -82,7 +99,7 @@ class RunSampler(Sampler[Place]):
         return torch.randperm(self.period, generator=generator)
 
 
-def samples_per_process(options: dict[str, Any]) -> int:
-    """The size of a batch of one process, of all its GPUs together."""
-    batch: int = options["datasets"]["train"]["batch_size_per_gpu"]
-    return batch if options["dist"] else batch * max(1, options["num_gpu"])
+def stages_of(options: dict[str, Any]) -> Stages:
+    """The stages of a run; a batch is that of one process, of all its GPUs together."""
+    times = 1 if options["dist"] else max(1, options["num_gpu"])
+    return Stages.of(options["datasets"]["train"], times)

@@ -16,7 +16,7 @@ OWN_WEIGHTS: dict[Task, dict[int, str]] = {
     "sr": {2: "tiny_x2", 3: "tiny_x3", 4: "tiny_x4"},
     "jpeg": {1: "tiny_jpeg"},
     "denoising": {1: "tiny_denoising"},
-    "photo": {2: "tiny_photo_x2", 4: "tiny_photo_x4"},
+    "photo": {2: "tiny_photo_x2", 1: "tiny_photo_x1", 4: "tiny_photo_x4"},
 }
 _EXPERIMENTS = "experiments"
 _PRETRAINED = "pretrained_models"
@@ -83,7 +83,7 @@ def default_weights(task: Task | None = None, scale: int | None = None) -> Path:
     Args:
         task: ``"sr"`` (super-resolution of clean pictures, the default), ``"jpeg"`` (artifacts),
             ``"denoising"``, or ``"photo"`` (everyday photographs: compressed, a little noisy).
-        scale: 2 (the default), 3 or 4 for ``"sr"``; 2 (the default) or 4 for ``"photo"``.
+        scale: 2 (the default), 3 or 4 for ``"sr"``; 2 (the default), 1 or 4 for ``"photo"``.
 
     Raises:
         CheckpointError: there are none for this task or scale, or the package was installed
@@ -120,8 +120,8 @@ def list_models(root: str | os.PathLike[str] = ".") -> list[str]:
 
     Examples:
         >>> import mambair
-        >>> mambair.list_models()[:5]
-        ['tiny_denoising', 'tiny_jpeg', 'tiny_photo_x2', 'tiny_photo_x4', 'tiny_x2']
+        >>> mambair.list_models()[:4]
+        ['tiny_denoising', 'tiny_jpeg', 'tiny_photo_x1', 'tiny_photo_x2']
     """
     return list(dict.fromkeys([*shipped_models(), *local_models(root)]))
 

@@ -59,7 +59,8 @@ def test_the_published_names_are_the_model() -> None:
     }
     assert registered == {
         "RestorationModel", "MambaIRModel", "MambaIRv2Model", "MambaIRv2LightModel",
-        "RestorationGANModel", "RealESRNetModel_mambair", "RealESRGANModel_mambair",
+        "ImageCleanModel", "RestorationGANModel", "RealESRNetModel_mambair",
+        "RealESRGANModel_mambair",
     }  # fmt: skip
     assert all(map(is_own_model, registered))
     assert not is_own_model("SRModel")

@@ -38,6 +38,7 @@ PARAMETERS = {
     "mambair_x2": 20_421_863,
     "mambair_x3": 20_606_503,
     "mambair_x4": 20_569_575,
+    "mambair_real_denoising": 26_779_480,
     "mambair_light_x2": 905_016,
     "mambair_light_x3": 913_131,
     "mambair_light_x4": 924_492,
@@ -62,6 +63,7 @@ PARAMETERS = {
     "real_light_x4_2": 909_123,
     "real_miniature_1": 89_508,
     "real_miniature_2": 89_508,
+    "real_denoising_miniature": 3_252_160,
 }
 # MambaIR with mlp_ratio 1.2: the specification gives no count, so E, R and the heads are checked.
 WITHOUT_COUNT = ("mambair_jpeg", "mambair_denoising_color")
@@ -124,7 +126,7 @@ def test_network(path: Path) -> None:
 def data_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Under ``datasets/``, one picture in every folder that the option files name."""
     root = tmp_path_factory.mktemp("tree")
-    picture = photograph("coffee", 264, 264)
+    picture = cv2.resize(photograph("coffee", 264, 264), (384, 384))  # of the largest crop
     for path in OPTION_FILES:
         for section in options_of(path)["datasets"].values():
             for name in _listed(section["dataroot_gt"]):
@@ -134,8 +136,9 @@ def data_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
                         _write(root / name / file, picture)
             for name in _listed(section.get("dataroot_lq")):
                 scale = int((re.search(r"X(\d)$", name) or "x1")[1])
-                side = 264 // scale
-                file = "a.jpg" if "JPEG" in name else f"ax{scale}.png"
+                side = len(picture) // scale
+                file = section.get("filename_tmpl", "{}").format("a")
+                file += ".jpg" if "JPEG" in name else ".png"
                 _write(root / name / file, cv2.resize(picture, (side, side)))
     return root
 
@@ -169,14 +172,19 @@ def test_data(path: Path, data_tree: Path, monkeypatch: pytest.MonkeyPatch) -> N
             assert sample["gt"].shape == (3, section["crop_size"], section["crop_size"])
             assert section["crop_size"] >= options["gt_size"]
             continue
-        assert sample["lq"].shape[0] == options["network_g"]["in_chans"], key
+        network = options["network_g"]
+        assert sample["lq"].shape[0] == network.get("in_chans", network.get("inp_channels")), key
         expected = [side * options["scale"] for side in sample["lq"].shape[1:]]
         assert list(sample["gt"].shape[1:]) == expected, key
         if key == "train":
             assert sample["gt"].shape[1] == section["gt_size"]
 
 
-@with_path([path for path in OPTION_FILES if is_train(path) and path.stem.startswith("mamba")])
+# Those of the specification's section 5: Adam, halved learning rates.
+HALVED = re.compile(r"mamba(?!.*real)")
+
+
+@with_path([path for path in OPTION_FILES if is_train(path) and HALVED.match(path.stem)])
 def test_recipe(path: Path) -> None:
     """Section 5 of the specification, with its two corrections."""
     options = options_of(path)
@@ -206,6 +214,26 @@ def test_recipe(path: Path) -> None:
     assert bool(options["path"].get("pretrain_network_g")) is not first
 
 
+def test_recipe_of_real_denoising() -> None:
+    """Section 3 of the specification of MambaIRUNet, and what its keys mean."""
+    options = options_of(FOLDER / "train" / "mambair_real_denoising.yml")
+    data, train = options["datasets"]["train"], options["train"]
+    assert (options["model_type"], data["type"]) == ("ImageCleanModel", "Dataset_PairedImage")
+    assert data["iters"] == [92_000, 64_000, 48_000, 36_000, 36_000, 24_000]
+    assert data["gt_sizes"] == [128, 160, 192, 256, 320, 384]
+    assert data["mini_batch_sizes"] == [8, 5, 4, 2, 1, 1]
+    assert sum(data["iters"]) == train["total_iter"] == 300_000
+    optimizer = {"type": "AdamW", "lr": 3e-4, "weight_decay": 1e-4, "betas": [0.9, 0.999]}
+    assert train["optim_g"] == optimizer
+    assert train["scheduler"] == {
+        "type": "CosineAnnealingRestartCyclicLR", "periods": [92_000, 208_000],
+        "restart_weights": [1, 1], "eta_mins": [3e-4, 1e-6],
+    }  # fmt: skip
+    assert train["mixing_augs"] == {"mixup": True, "mixup_beta": 1.2, "use_identity": True}
+    assert train["use_grad_clip"] is True
+    assert (options["val"]["tile"], options["val"]["use_image"]) == ("none", False)
+
+
 @with_path([path for path in OPTION_FILES if not is_train(path)])
 def test_protocol(path: Path) -> None:
     """Section 6 of the specification."""
@@ -231,8 +259,8 @@ def test_everything_registered_builds_from_an_option_file() -> None:
     for path in OPTION_FILES:
         used |= {dataset["type"] for dataset in options_of(path)["datasets"].values()}
         if path.stem not in ("quickstart", "mambair_light_x2", "mambairv2_light_x2",
-                             "mambairv2_jpeg_10", "tiny_jpeg", "real_miniature_1",
-                             "real_miniature_2"):  # fmt: skip
+                             "mambairv2_jpeg_10", "real_denoising_miniature", "tiny_jpeg",
+                             "real_miniature_1", "real_miniature_2"):  # fmt: skip
             continue
         opt = options_of(path)
         opt.update(num_gpu=0, dist=False, rank=0, world_size=1, is_train=is_train(path))

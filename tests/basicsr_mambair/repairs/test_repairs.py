@@ -207,6 +207,18 @@ def every_optimizer(tmp_path: Path) -> None:
         model.get_optimizer("AdamWW", [], lr=1e-3)
 
 
+def every_scheduler(tmp_path: Path) -> None:
+    from basicsr.models.base_model import BaseModel
+
+    for kind, rest in (("CosineAnnealingRestartCyclicLR", {"eta_mins": [0.5]}),
+                       ("CosineAnnealingRestartLR", {})):  # fmt: skip
+        model = BaseModel.__new__(BaseModel)
+        model.opt = {"train": {"scheduler": {"type": kind, "periods": [4], **rest}}}
+        model.optimizers, model.schedulers = [torch.optim.SGD(nn.Linear(1, 1).parameters(), 1)], []
+        model.setup_schedulers()
+        assert type(model.schedulers[0]).__name__ == kind
+
+
 def cuda_on_device_of_model(tmp_path: Path) -> None:
     from basicsr.models.realesrnet_model import RealESRNetModel
 
@@ -330,6 +342,7 @@ CHECKS: dict[str, tuple[Callable[[Path], None], type[BaseException], str]] = {
         (prefetch_errors, AssertionError, "the loader waits forever"),
         (training_pipeline, AssertionError, "never trained on"),
         (every_optimizer, NotImplementedError, "AdamW is not supperted"),
+        (every_scheduler, NotImplementedError, "CosineAnnealingRestartCyclicLR is not implemented"),
         (cuda_on_device_of_model, Exception, "CUDA|cuda|NVIDIA"),
         (filtering_any_strides, RuntimeError, "view size is not compatible"),
         (option_loading, SystemExit, "2"),
