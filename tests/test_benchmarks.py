@@ -25,3 +25,24 @@ def test_quick_run(tmp_path: Path) -> None:
     page = (tmp_path / "benchmarks.md").read_text()
     assert "### MambaIRv2Light ×2 by size, eval" in page and "| figure |" in page
     assert (tmp_path / "benchmarks.svg").stat().st_size > 1000
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux tells what is used")
+def test_the_soak_sees_a_run_that_stays_flat_and_one_that_grows(tmp_path: Path) -> None:
+    leak = (
+        "import runpy, sys; from basicsr.models.sr_model import SRModel; kept = []\n"
+        "feed = SRModel.feed_data\n"
+        "def leaking(self, data): kept.append(bytearray(1 << 20)); feed(self, data)\n"
+        "SRModel.feed_data = leaking\n"
+    )
+    path = str(ROOT / "benchmarks/soak.py")
+    arguments = f"sys.argv = [{path!r}, '--iterations', '400', '--workers', '0']\n"
+    script = f"import sys, basicsr_mambair\n%s{arguments}import runpy; runpy.run_path({path!r}, "
+    script += "run_name='__main__')"
+    for fault, status, said in (("", 0, "flat"), (leak, 1, "memory grew from ")):
+        run = subprocess.run(
+            [sys.executable, "-c", script % fault], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert run.returncode == status, run.stdout + run.stderr
+        assert run.stdout.splitlines()[-1].startswith(said)

@@ -6,11 +6,6 @@ from collections.abc import Iterable
 
 import click
 
-_PACKAGES = (
-    "basicsr-mambair basicsr torch torchvision numpy opencv-python pillow lmdb scikit-image "
-    "safetensors mamba-ssm"
-).split()
-
 
 @click.command()
 def doctor() -> None:
@@ -28,33 +23,17 @@ def doctor() -> None:
 
 
 def _versions() -> Iterable[str]:
-    import importlib.metadata
-    import platform
+    from basicsr_mambair.runs.machine import versions
 
-    yield f"{'Python':<16} {platform.python_version()} on {platform.platform()}"
-    for package in _PACKAGES:
-        try:
-            version = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            version = "not installed"
+    for package, version in versions().items():
         yield f"{package:<16} {version}"
 
 
 def _device() -> Iterable[str]:
-    import torch
-
+    from basicsr_mambair.runs.machine import devices
     from mambair.inference.device import pick_device
 
-    device = pick_device()
-    if device.type == "cuda":
-        for index in range(torch.cuda.device_count()):
-            yield f"cuda:{index}: {torch.cuda.get_device_name(index)}"
-    elif device.type != "cpu":
-        yield str(device)
-    else:
-        cuda = torch.version.cuda
-        build = f"torch is built for CUDA {cuda}" if cuda else "torch is built for CPUs only"
-        yield f"cpu, {torch.get_num_threads()} threads; no CUDA device ({build})"
+    yield from devices(pick_device())
 
 
 def _kernels() -> Iterable[str]:

@@ -16,8 +16,8 @@ from mambair.errors import UserError
 # the order in which --help lists them. These modules import torch, BasicSR and whatever else takes
 # time inside their functions, so that help and completion need none of it.
 COMMANDS = (
-    "train", "test", "restore", "models", "report", "prepare", "preview", "validate", "schema",
-    "complexity", "explain", "export", "interpolate", "doctor",
+    "train", "test", "runs", "plot", "restore", "models", "report", "prepare", "preview",
+    "validate", "schema", "complexity", "explain", "export", "interpolate", "doctor",
 )  # fmt: skip
 
 _format_with_place = warnings.formatwarning

@@ -22,6 +22,10 @@ def _folder_name(name: str) -> str | None:
     return None
 
 
+def _not_blank(text: str) -> str | None:
+    return None if text.strip() else "must not be empty; null turns it off"
+
+
 def _module_names(names: list[str]) -> str | None:
     wrong = [n for n in names if not all(part.isidentifier() for part in n.split("."))]
     return f"{wrong[0]!r} is not the name of a module (my_package.archs)" if wrong else None
@@ -102,8 +106,11 @@ class NetworkPathOptions:
 class WandbOptions:
     """`logger.wandb`: logging to Weights & Biases."""
 
-    project: str | None = option(None, doc="Project; null: no wandb.")
-    resume_id: str | None = option(None, doc="Id of the wandb run to continue.")
+    project: str | None = option(None, doc="Project; null: no wandb.", check=_not_blank)
+    resume_id: str | None = option(
+        None,
+        doc="Id of the wandb run to go on with; null: that of this run, which its folder keeps.",
+    )
 
 
 @dataclass

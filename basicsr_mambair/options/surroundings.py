@@ -144,10 +144,6 @@ def _check_logging(context: Context) -> None:
     wandb = logger.get("wandb")
     if not isinstance(wandb, dict) or wandb.get("project") is None:
         return
-    if logger.get("use_tb_logger") is not True:
-        context.problems.add(
-            ("logger", "use_tb_logger"), "must be true: wandb is sent what TensorBoard logs"
-        )
     if not _is_installed("wandb"):
         context.problems.add(
             ("logger", "wandb", "project"),

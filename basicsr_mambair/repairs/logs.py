@@ -1,8 +1,10 @@
-"""Repair of the log file."""
+"""Repairs of the log file and of wandb."""
 
 from __future__ import annotations
 
+import importlib
 import logging
+import secrets
 from typing import Any
 
 from basicsr_mambair.repairs.repair import repair, replace, source_has
@@ -31,4 +33,27 @@ def log_encoding() -> bool:
         return log
 
     replace(logger, "get_root_logger", get_root_logger)
+    return True
+
+
+@repair(
+    "wandb.util.generate_id was removed from wandb; every new run asks it for an id",
+    thread="basicsr/utils/logger.py, init_wandb_logger",
+)
+def wandb_ids() -> bool:
+    """Draws the id where wandb does not; for scripts that call BasicSR's function themselves."""
+    from basicsr.utils import logger
+
+    original = logger.init_wandb_logger
+    # Whether wandb still has it is asked in the call: importing wandb takes seconds.
+    if not source_has(original, "wandb.util.generate_id()"):
+        return False
+
+    def init_wandb_logger(opt: dict[str, Any]) -> None:
+        util = importlib.import_module("wandb.util")
+        if not hasattr(util, "generate_id"):
+            util.generate_id = lambda: secrets.token_hex(4)  # type: ignore[attr-defined]
+        original(opt)
+
+    replace(logger, "init_wandb_logger", init_wandb_logger)
     return True

@@ -31,6 +31,7 @@ from basicsr_mambair.report.records import (
     plain_name,
     read,
 )
+from basicsr_mambair.runs.fingerprint import listed_files
 from basicsr_mambair.training.arguments import RunArguments
 from basicsr_mambair.training.preparation import prepare_run
 from mambair._version import __version__
@@ -195,14 +196,11 @@ class _Items:
 
 def _files_of(dataset: Any, index: int) -> list[str]:
     """Returns the files of LQ and GT; reads the picture only if the dataset lists no files."""
-    if hasattr(dataset, "pairs"):
-        pair = dataset.pairs[index]
-        return [pair.lq or pair.gt, pair.gt]
-    paths = getattr(dataset, "paths", None)
-    entry = paths[index] if paths is not None else dataset[index]
-    if isinstance(entry, dict):
-        return [str(entry.get("lq_path") or entry["gt_path"]), str(entry.get("gt_path"))]
-    return [str(entry), str(entry)]
+    listed = listed_files(dataset, index)
+    if listed is None:
+        entry = dataset[index]
+        listed = [str(entry.get("lq_path") or entry["gt_path"]), str(entry.get("gt_path"))]
+    return listed
 
 
 def _stamp(path: str) -> list[int]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from basicsr_mambair.runs.states import training_states
 from basicsr_mambair.training.agreement import any_process
-from basicsr_mambair.training.retention import training_states
 from mambair.errors import UserError
 
 _SHOWN = 4  # pictures named in a line of the log

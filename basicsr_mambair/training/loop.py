@@ -13,6 +13,7 @@ from basicsr_mambair.training.guard import StepGuard
 from basicsr_mambair.training.interrupts import Interrupts
 from basicsr_mambair.training.loaders import living_workers
 from basicsr_mambair.training.randomness import separate_randomness
+from basicsr_mambair.training.reporting import Reporter
 from basicsr_mambair.training.resuming import Resumed, RunState
 from basicsr_mambair.training.retention import delete_old
 from basicsr_mambair.training.sampling import RunSampler
@@ -31,7 +32,7 @@ class Training:
         model: a model of BasicSR.
         batches: the loader of the rest of the training.
         validation: the loaders of validation.
-        tb_logger: TensorBoard's writer, or ``None``.
+        tracker: TensorBoard's writer or what takes its place, or ``None``.
         interrupts: says whether a signal has come.
     """
 
@@ -41,20 +42,20 @@ class Training:
         model: Any,
         batches: Any,
         validation: list[Any],
-        tb_logger: Any,
+        tracker: Any,
         interrupts: Interrupts,
     ) -> None:
         from basicsr.utils import get_root_logger
 
         self.options, self.model, self.batches = options, model, batches
-        self.validation_loaders, self.tb_logger = validation, tb_logger
-        self.interrupts = interrupts
+        self.validation_loaders, self.interrupts = validation, interrupts
         self.log = get_root_logger()
         self.total = int(options["train"]["total_iter"])
         self.sampler: RunSampler = batches.batch_sampler
         self._validated = -1
         most = options["train"].get("max_skipped_steps", TrainOptions.max_skipped_steps)
         self.guard = StepGuard(model, most, self.log)
+        self.reporter = Reporter(options, model, tracker, self.log)
         self.writer = CheckpointWriter()
         model.checkpoint_writer = self.writer
 
@@ -79,47 +80,35 @@ class Training:
         self.model.run_state = RunState(self.options, self.sampler)
         self.interrupts.listen()
         if resumed is not None:
-            if begin < self.total and self._is_due(begin, "val"):
+            validates = self._is_due(begin, "val")
+            self.reporter.continue_at(begin, validates or begin >= self.total)
+            if begin < self.total and validates:
                 self.validate(begin)
             resumed.restore_random_state(self.options["rank"])
         started = time.time()
         self.log.info(f"Start training from epoch: {self._epoch(begin)}, iter: {begin}")
-        self._iterate(begin)
+        with self.reporter.iterations(begin):
+            self._iterate(begin)
         seconds = datetime.timedelta(seconds=int(time.time() - started))
         self.log.info(f"End of training. Time consumed: {seconds}")
         self.log.info("Save the latest model.")
         self.model.save(epoch=-1, current_iter=-1)  # the latest
         self.validate(max(begin, self.total))
         self.writer.finish()
-        if self.tb_logger:
-            self.tb_logger.close()
 
     def _iterate(self, begin: int) -> None:
-        from basicsr.utils import AvgTimer, MessageLogger
-
-        messages = MessageLogger(self.options, begin + 1, self.tb_logger)
-        messages.max_iters = self.total + 1  # it takes one off
         warmup = self.options["train"].get("warmup_iter", -1)
-        reading, iterating = AvgTimer(), AvgTimer()
+        self.reporter.starts()
         for iteration, batch in enumerate(self._read(), begin + 1):
-            reading.record()
+            self.reporter.has_read(batch)
             self._announce_stage(iteration, iteration == begin + 1)
             self.model.update_learning_rate(iteration, warmup_iter=warmup)
             self.model.feed_data(batch)
             self.model.optimize_parameters(iteration)
-            iterating.record()
+            self.reporter.has_stepped()
             self.guard.check(iteration, batch)
             if self._is_due(iteration, "print"):
-                messages(
-                    {
-                        "epoch": self._epoch(iteration),
-                        "iter": iteration,
-                        "lrs": self.model.get_current_learning_rate(),
-                        "time": iterating.get_avg_time(),
-                        "data_time": reading.get_avg_time(),
-                        **self.model.get_current_log(),
-                    }
-                )
+                self.reporter.report(iteration, self._epoch(iteration))
             stopped = self.interrupts.someone_was_interrupted(
                 self.options["dist"], self.model.device
             )
@@ -131,8 +120,7 @@ class Training:
             self.writer.check()
             if self._is_due(iteration, "val"):
                 self.validate(iteration)
-            reading.start()
-            iterating.start()
+            self.reporter.starts()
 
     def _announce_stage(self, iteration: int, anyway: bool) -> None:
         """Says which stage an iteration begins, or where a run continues, if there are several."""
@@ -166,6 +154,7 @@ class Training:
         self.log.info("Saving models and training states.")
         self.writer.finish()  # at most one checkpoint waits in memory
         self.model.run_state.note_random_states()
+        self.writer.then(self.reporter.flush)  # a state never outlives the figures before it
         self.model.save(self._epoch(iteration), iteration)
         if self.options["rank"] == 0:
             self.writer.then(lambda: delete_old(self.options["path"], self.options["logger"]))
@@ -177,9 +166,10 @@ class Training:
         self._validated = iteration
         with separate_randomness(devices=True):
             for loader in self.validation_loaders:
-                self.model.validation(
-                    loader, iteration, self.tb_logger, self.options["val"]["save_img"]
-                )
+                with self.reporter.validation(iteration, loader.dataset.opt["name"]) as figures:
+                    self.model.validation(
+                        loader, iteration, figures, self.options["val"]["save_img"]
+                    )
         self._keep_best(iteration)
 
     def _keep_best(self, iteration: int) -> None:

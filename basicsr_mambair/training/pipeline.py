@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from basicsr_mambair.options.progressive import described
+from basicsr_mambair.runs.lock import one_process
+from basicsr_mambair.runs.tracking import Trackers, open_trackers, tensorboard_folder
 from basicsr_mambair.training.interrupts import Interrupts
 from basicsr_mambair.training.loaders import build_run_loader
 from basicsr_mambair.training.loop import Training
+from basicsr_mambair.training.recording import recorded
 from basicsr_mambair.training.resuming import Resumed, find_resume_state, resume_model
 from basicsr_mambair.training.retention import check_space
 from basicsr_mambair.training.sampling import RunSampler, stages_of
@@ -34,18 +40,21 @@ def run_training(options: dict[str, Any], option_file: str, root: str) -> None:
 
     Raises:
         CheckpointError: a checkpoint cannot be read or written.
+        ProvenanceError: the record of the run cannot be written.
+        RunBusyError: another process trains this run.
         RunFolderError: the folder of the run cannot be written to.
+        TrackingError: wandb cannot begin.
         TrainingInterrupted: a signal came; a checkpoint has been saved.
     """
     from basicsr.models import build_model
-    from basicsr.train import copy_opt_file, init_tb_loggers
+    from basicsr.train import copy_opt_file
     from basicsr.utils import get_env_info, get_root_logger, get_time_str
     from basicsr.utils.options import dict2str
 
     options["root_path"] = root
     repeatable = bool(options["train"].get("deterministic"))
     _choose_operators(repeatable)
-    with Interrupts() as interrupts:
+    with Interrupts() as interrupts, _alone(options):
         resumed = find_resume_state(options)
         log_file = Path(options["path"]["log"]) / f"train_{options['name']}_{get_time_str()}.log"
         try:
@@ -53,10 +62,7 @@ def run_training(options: dict[str, Any], option_file: str, root: str) -> None:
             copy_opt_file(option_file, options["path"]["experiments_root"])
             log = get_root_logger(log_level=logging.INFO, log_file=str(log_file))
         except OSError as error:
-            raise RunFolderError(
-                f"{error.filename or log_file.parent}: cannot be written to ({error.strerror}); "
-                "path.experiments_root names another place"
-            ) from error
+            raise _not_writable(error, log_file.parent) from error
         log.info(get_env_info())
         log.info(dict2str(options))
         if options["rank"] == 0:
@@ -66,7 +72,6 @@ def run_training(options: dict[str, Any], option_file: str, root: str) -> None:
                 "Some operators do not give the same bits every time on a GPU, so a resumed run is "
                 "not the same to the last bit; train.deterministic: true chooses those that do."
             )
-        tb_logger = init_tb_loggers(options)
         batches, validation = _loaders(options, resumed, log)
         model = build_model(options)
         if resumed is not None:
@@ -74,8 +79,43 @@ def run_training(options: dict[str, Any], option_file: str, root: str) -> None:
         begin = 0 if resumed is None else resumed.iteration
         if options["rank"] == 0 and (note := check_space(model, options, begin)):
             log.warning(note)
-        training = Training(options, model, batches, validation, tb_logger, interrupts)
-        training.run(resumed)
+        continued = resumed is not None and resumed.is_of(options)
+        trackers = open_trackers(options, begin if continued else None, log)
+        training = Training(options, model, batches, validation, trackers, interrupts)
+        with _closed(trackers), recorded(training, option_file, begin, continued, log):
+            training.run(resumed)
+
+
+@contextmanager
+def _alone(options: dict[str, Any]) -> Iterator[None]:
+    """Lets one run at a time train in a folder."""
+    folder = options["path"]["experiments_root"]
+    with contextlib.ExitStack() as stack:
+        if options["rank"] == 0:
+            try:
+                stack.enter_context(one_process(folder))
+            except OSError as error:
+                raise _not_writable(error, Path(folder).parent) from error
+        yield
+
+
+def _not_writable(error: OSError, folder: Path) -> RunFolderError:
+    return RunFolderError(
+        f"{error.filename or folder}: cannot be written to ({error.strerror}); "
+        "path.experiments_root names another place"
+    )
+
+
+@contextmanager
+def _closed(trackers: Trackers | None) -> Iterator[None]:
+    """Closes the trackers at the end, and tells them whether the run is finished."""
+    finished = False
+    try:
+        yield
+        finished = True
+    finally:
+        if trackers is not None:
+            trackers.close(finished)
 
 
 def _choose_operators(repeatable: bool) -> None:
@@ -92,9 +132,9 @@ def _make_folders(options: dict[str, Any], resumed: Resumed | None) -> None:
     if resumed is not None and resumed.is_of(options):
         return
     make_exp_dirs(options)
-    logs = options["logger"].get("use_tb_logger") and "debug" not in options["name"]
-    if logs and options["rank"] == 0:
-        mkdir_and_rename(os.path.join(options["root_path"], "tb_logger", options["name"]))
+    events = tensorboard_folder(options)
+    if events is not None and options["rank"] == 0:
+        mkdir_and_rename(str(events))
 
 
 def _sweep(options: dict[str, Any], log: logging.Logger) -> None:

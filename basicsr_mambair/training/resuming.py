@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from basicsr_mambair.runs.states import training_states
 from basicsr_mambair.training.changes import (
     changes_since,
     described,
@@ -18,7 +19,6 @@ from basicsr_mambair.training.randomness import (
     restore_random_state,
     seed_generators,
 )
-from basicsr_mambair.training.retention import training_states
 from basicsr_mambair.training.sampling import RunSampler, stages_of
 from mambair.checkpoint import CheckpointError, load_checkpoint, non_finite
 

@@ -11,15 +11,10 @@ from typing import Any
 
 from torch import nn
 
+from basicsr_mambair.runs.states import training_states
 from mambair.checkpoint import CheckpointError, size_of
 
 _WEIGHTS = re.compile(r"net_\w+_(\d+)\.pth")
-
-
-def training_states(folder: str | Path) -> dict[int, Path]:
-    """The training states in a folder by iteration, the newest first."""
-    states = {int(path.stem): path for path in Path(folder).glob("*.state") if path.stem.isdigit()}
-    return dict(sorted(states.items(), reverse=True))
 
 
 def kept(iterations: Iterable[int], last: int | None, every: int | None) -> set[int]:

@@ -13,6 +13,8 @@ import pytest
 import torch
 import yaml
 
+from basicsr_mambair.runs.metrics import read_metrics
+from basicsr_mambair.runs.provenance import last_leg
 from tests.conftest import ROOT, run_basicsr, tiny_network
 
 STOCK = """
@@ -205,7 +207,14 @@ def test_distributed_without_a_gpu(pairs: Path) -> None:
     assert "World size (gpu number): 2" in log
     assert list(learning_rates(log)) == list(range(1, 9))
     assert "# psnr:" in log
-    assert (pairs / "experiments" / "run" / "models" / "net_g_latest.pth").exists()
+    own = pairs / "experiments" / "run"
+    assert (own / "models" / "net_g_latest.pth").exists()
+    reported = [(each["iter"], "val" in each) for each in read_metrics(own)]
+    assert reported == [*((i, False) for i in range(1, 9)), (8, True)], "one process reports"
+    leg = last_leg(own)
+    assert leg is not None
+    assert (leg["processes"], leg["end"]["state"]) == (2, "finished")
+    assert leg["command"].startswith("torchrun --nproc_per_node=2 -m basicsr_mambair train -opt")
 
 
 def test_a_stock_file_trains_distributed_with_workers(pairs: Path) -> None:

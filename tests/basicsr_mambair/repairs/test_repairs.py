@@ -300,6 +300,21 @@ def log_encoding(tmp_path: Path) -> None:
     assert (tmp_path / "run.log").read_bytes().endswith("σ ×2\n".encode())
 
 
+def wandb_ids(tmp_path: Path) -> None:
+    """A package wandb as it is now: without ``generate_id``."""
+    from basicsr.utils import logger
+
+    begun: list[dict[str, object]] = []
+    package = SimpleNamespace(util=SimpleNamespace(), init=lambda **given: begun.append(given))
+    options = {"name": "run", "logger": {"wandb": {"project": "mine"}}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "wandb", package)
+        patch.setitem(sys.modules, "wandb.util", package.util)
+        logger.init_wandb_logger(options)
+    assert begun[0]["project"] == "mine"
+    assert begun[0]["id"]
+
+
 def validation_results(tmp_path: Path) -> None:
     from basicsr.models.sr_model import SRModel
 
@@ -332,6 +347,7 @@ CHECKS: dict[str, tuple[Callable[[Path], None], type[BaseException], str]] = {
         (filtering_any_strides, RuntimeError, "view size is not compatible"),
         (option_loading, SystemExit, "2"),
         (option_copies, AssertionError, "extends"),
+        (wandb_ids, AttributeError, "generate_id"),
         (validation_results, BaseException, "DID NOT RAISE"),
         (log_encoding, AssertionError, "the encoding is the locale's"),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 import yaml
 from basicsr.utils.registry import MODEL_REGISTRY
 
+from basicsr_mambair.runs.metrics import read_metrics
 from basicsr_mambair.training.arguments import RunArguments
 from basicsr_mambair.training.run import train
 from mambair.checkpoint import load_checkpoint
@@ -60,6 +62,13 @@ def contents(total: int = 9, **changes: Any) -> dict[str, Any]:
     return options
 
 
+def folder_for(pairs: Path, name: str) -> Path:
+    """A folder of the fixture ``pairs`` that holds a copy of its pictures."""
+    for part in ("HR", "LR"):
+        shutil.copytree(pairs / part, pairs / name / part)
+    return pairs / name
+
+
 class Runs:
     """Runs one after the other in one folder.
 
@@ -104,6 +113,12 @@ class Runs:
             "losses": self.losses,
             "figures": self.figures,
         }
+
+
+def figures(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's ``metrics.jsonl`` without what depends on the machine."""
+    records = read_metrics(folder)
+    return [{key: value for key, value in each.items() if key != "speed"} for each in records]
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,10 @@ import torch
 
 from basicsr_mambair.models import RestorationModel
 from basicsr_mambair.training.interrupts import TrainingInterrupted
-from tests.basicsr_mambair.training.runs import Runs, contents, differences
+from tests.basicsr_mambair.training.runs import Runs, contents, differences, folder_for
 
 COSINE = {"type": "CosineAnnealingRestartLR", "periods": [4, 6], "restart_weights": [1, 0.5],
           "eta_min": 1e-5}  # fmt: skip
-
-
-def folder_for(pairs: Path, name: str) -> Path:
-    for part in ("HR", "LR"):
-        shutil.copytree(pairs / part, pairs / name / part)
-    return pairs / name
 
 
 @pytest.mark.parametrize(
