@@ -56,6 +56,57 @@ def test_the_same_batch_on_one_and_two_processes(pairs: Path) -> None:
     check_same(jobs, 10)
 
 
+def figures(job: Job) -> list[str]:
+    return re.findall(r"# (?:psnr|ssim): \S+", Path(job.folder, OUTPUT).read_text())
+
+
+def test_validation_is_shared(pairs: Path) -> None:
+    """Three pictures on one, two and four processes: as many figures, bits and files."""
+    jobs = []
+    for n in (1, 2, 4):
+        options = contents(total=2, network_g=tiny_network(), val__save_img=True)
+        options["val"] |= {"val_freq": 1, "baseline": "bicubic"}
+        options["val"]["metrics"]["ssim"] = {"type": "calculate_ssim", "crop_border": 2}
+        options["train"]["optim_g"]["lr"] = 1e-12  # the sum of gradients rounds differently
+        jobs.append(prepare(pairs, f"train-{n}", n, options))
+    run(*jobs)
+    one, *others = jobs
+    assert len(figures(one)) == 8
+    for other in others:
+        assert figures(other) == figures(one)
+        assert pictures(other) == pictures(one) != {}
+
+
+def pictures(job: Job) -> dict[str, bytes]:
+    files = Path(job.folder).rglob("visualization/**/*.png")
+    return {str(path.relative_to(job.folder)): path.read_bytes() for path in files}
+
+
+def test_a_measurement_is_shared(pairs: Path) -> None:
+    """Where there are fewer pictures than processes, too."""
+    few = {"name": "few", "dataroot_gt": "../one", "dataroot_lq": "../one_lr"}
+    for folder, picture in (("one", "HR/coffee.png"), ("one_lr", "LR/coffeex2.png")):
+        (pairs / folder).mkdir()
+        (pairs / folder / Path(picture).name).symlink_to(pairs / picture)
+    jobs = []
+    for n in (1, 2):
+        options = contents(total=1, network_g=tiny_network(), val__save_img=True)
+        options["val"] |= {"val_freq": 1, "baseline": "bicubic"}
+        trains = prepare(pairs, str(n), 1, options)
+        val = options["datasets"].pop("val")
+        options["datasets"] = {"test_1": {**val, "name": "all"}, "test_2": {**val, **few}}
+        del options["train"], options["logger"], options["val"]["val_freq"]
+        options["path"] = {"pretrain_network_g": "experiments/run/models/net_g_latest.pth"}
+        Path(trains.folder, "test.yml").write_text(yaml.safe_dump(options))
+        jobs += [trains, Job(trains.folder, n, ["test", "-opt", "test.yml"])]
+    run(*jobs)
+    _, one, _, two = jobs
+    assert len(figures(one)) == 6
+    assert figures(two) == figures(one)
+    assert len(pictures(one)) == 3 + 4  # of training, and of both data sets
+    assert pictures(two) == pictures(one)
+
+
 @pytest.mark.slow
 def test_the_same_batch_on_four_processes_for_fifty_iterations(pairs: Path) -> None:
     jobs = []
