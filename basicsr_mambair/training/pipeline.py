@@ -13,6 +13,7 @@ from basicsr_mambair.options.progressive import described
 from basicsr_mambair.training.interrupts import Interrupts
 from basicsr_mambair.training.loaders import build_run_loader
 from basicsr_mambair.training.loop import Training
+from basicsr_mambair.training.peers import Peers
 from basicsr_mambair.training.resuming import Resumed, find_resume_state, resume_model
 from basicsr_mambair.training.retention import check_space
 from basicsr_mambair.training.sampling import RunSampler, stages_of
@@ -34,6 +35,7 @@ def run_training(options: dict[str, Any], option_file: str, root: str) -> None:
 
     Raises:
         CheckpointError: a checkpoint cannot be read or written.
+        PeerError: there are several processes, and one of them has failed.
         RunFolderError: the folder of the run cannot be written to.
         TrainingInterrupted: a signal came; a checkpoint has been saved.
     """
@@ -45,7 +47,10 @@ def run_training(options: dict[str, Any], option_file: str, root: str) -> None:
     options["root_path"] = root
     repeatable = bool(options["train"].get("deterministic"))
     _choose_operators(repeatable)
-    with Interrupts() as interrupts:
+    with (
+        Peers(options["rank"], options["world_size"]) as peers,
+        Interrupts(ignored=lambda: peers.end) as interrupts,
+    ):
         resumed = find_resume_state(options)
         log_file = Path(options["path"]["log"]) / f"train_{options['name']}_{get_time_str()}.log"
         try:

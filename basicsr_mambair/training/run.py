@@ -35,9 +35,11 @@ def test(arguments: RunArguments) -> None:
     import basicsr.test
 
     from basicsr_mambair.training.adapter import finished_options
+    from basicsr_mambair.training.peers import Peers
     from basicsr_mambair.training.preparation import prepare_run
 
     root = os.getcwd()
     options = prepare_run(arguments, root, is_train=False)
-    with finished_options(basicsr.test, options, arguments):
+    peers = Peers(options["rank"], options["world_size"])
+    with peers, finished_options(basicsr.test, options, arguments):
         basicsr.test.test_pipeline(root)

@@ -117,3 +117,22 @@ def test_the_same_batch_on_four_processes_for_fifty_iterations(pairs: Path) -> N
     run(*jobs)
     check_same(jobs[::2], 50)
     check_same(jobs[1::2], 50)
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_other_numbers_of_processes(pairs: Path) -> None:
+    """Ten iterations on one process, ten on two, ten on four: the run of thirty on one."""
+    whole = prepare(pairs, "whole", 1, contents(total=30, network_g=tiny_network()))
+    legs = []
+    for n in (1, 2, 4):
+        options = contents(network_g=tiny_network(), train__total_iter=(10, 20, 30)[n // 2])
+        if n == 1:
+            leg = prepare(pairs, "legs", 1, options)
+        else:
+            options["datasets"]["train"]["batch_size_per_gpu"] = BATCH // n
+            Path(leg.folder, f"run-{n}.yml").write_text(yaml.safe_dump(options))
+            leg = Job(leg.folder, n, ["train", "-opt", f"run-{n}.yml", "--auto_resume"])
+        legs.append(leg)
+    run(whole, *legs)
+    check_same([whole, legs[0]], 30)
+    assert "Resuming training from epoch: 4, iter: 10." in Path(leg.folder, OUTPUT).read_text()
