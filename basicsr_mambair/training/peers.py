@@ -14,6 +14,7 @@ import selectors
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal
@@ -41,10 +42,19 @@ class Peers:
     Args:
         rank: number of this process.
         processes: how many there are. One process has no peers, and nothing is done.
+        advice: how to go on.
+        say: where the first process says what has happened, if not on the screen.
     """
 
-    def __init__(self, rank: int, processes: int) -> None:
-        self.rank, self.processes = rank, processes
+    def __init__(
+        self,
+        rank: int,
+        processes: int,
+        advice: str = "--auto_resume continues from the last checkpoint",
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        self.rank, self.processes, self.advice = rank, processes, advice
+        self._log = say if rank == 0 else None  # only the first process has a log
         self._ends = threading.Event()
         self._lock = threading.Lock()
         self._connections: dict[int, socket.socket] = {}
@@ -87,7 +97,7 @@ class Peers:
         self._tell(_STOP)
         if isinstance(error, UserError):
             raise PeerError(f"{self._names[0]}: {reason}") from error
-        _say(0, f"{self._names[0]}: {reason}")
+        self._say(f"{self._names[0]}: {reason}")
         return False
 
     def _connect(self) -> None:
@@ -131,7 +141,7 @@ class Peers:
         if not self._is_first():
             return
         if self.rank == 0 or (self.rank == 1 and word != _STOP):
-            _say(self.rank, f"{self._names[rank]}: {word or 'has died (killed, or out of memory)'}")
+            self._say(f"{self._names[rank]}: {word or 'has died (killed, or out of memory)'}")
         self._tell(_STOP)
         ending = threading.Timer(_GRACE, _leave)
         ending.daemon = True
@@ -143,6 +153,13 @@ class Peers:
             first = not self._ends.is_set()
             self._ends.set()
         return first
+
+    def _say(self, text: str) -> None:
+        text = f"{text}\nThe processes stop; {self.advice}."
+        if self._log is not None:
+            self._log(text)
+        else:
+            os.write(2, f"Error: {text}\n".encode("utf-8", "backslashreplace"))
 
     def _tell(self, word: str) -> None:
         for connection in self._connections.values():
@@ -175,17 +192,6 @@ def _is_of_communication(error: BaseException) -> bool:
     """Returns whether an error may be the consequence of another process's end."""
     text = str(error).lower()
     return isinstance(error, (RuntimeError, OSError)) and any(each in text for each in _TRANSPORTS)
-
-
-def _say(rank: int, text: str) -> None:
-    """Writes one sentence, also to the log of the run, which the first process has."""
-    text = f"{text}\nThe processes stop; --auto_resume continues from the last checkpoint."
-    if rank == 0:
-        from basicsr.utils import get_root_logger
-
-        get_root_logger().error(text)
-    else:
-        os.write(2, f"Error: {text}\n".encode("utf-8", "backslashreplace"))
 
 
 def _leave(status: int = 1) -> None:

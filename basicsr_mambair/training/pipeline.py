@@ -48,7 +48,7 @@ def run_training(options: dict[str, Any], option_file: str, root: str) -> None:
     repeatable = bool(options["train"].get("deterministic"))
     _choose_operators(repeatable)
     with (
-        Peers(options["rank"], options["world_size"]) as peers,
+        Peers(options["rank"], options["world_size"], say=_log_error) as peers,
         Interrupts(ignored=lambda: peers.end) as interrupts,
     ):
         resumed = find_resume_state(options)
@@ -81,6 +81,13 @@ def run_training(options: dict[str, Any], option_file: str, root: str) -> None:
             log.warning(note)
         training = Training(options, model, batches, validation, tb_logger, interrupts)
         training.run(resumed)
+
+
+def _log_error(text: str) -> None:
+    """Writes to the log of the run, which need not be there yet."""
+    from basicsr.utils import get_root_logger
+
+    get_root_logger().error(text)
 
 
 def _choose_operators(repeatable: bool) -> None:

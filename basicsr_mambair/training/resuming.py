@@ -113,7 +113,7 @@ def find_resume_state(options: dict[str, Any]) -> Resumed | None:
     if options["dist"]:
         import torch
 
-        chosen = [resumed and resumed.path]
+        chosen: list[Any] = [None if resumed is None else resumed.path]
         torch.distributed.broadcast_object_list(chosen)
         if options["rank"] > 0 and chosen[0] is not None:
             resumed = _read(Path(chosen[0]), options)

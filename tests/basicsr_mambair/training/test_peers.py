@@ -123,6 +123,13 @@ def test_a_process_that_fails_ends_all(kind: str, rank: int, pairs: Path) -> Non
 
 
 @pytest.mark.slow
+def test_an_error_of_all_is_told_once(pairs: Path) -> None:
+    launched = Launched(pairs, 2, total=-1)
+    assert launched.end(seconds=60) != 0
+    assert launched.output().count("train.total_iter: must be") == 1
+
+
+@pytest.mark.slow
 def test_a_restarted_run_goes_on(pairs: Path) -> None:
     """torchrun starts all again after one has died; the run ends as one that was never stopped."""
     ends = []
@@ -133,11 +140,11 @@ def test_a_restarted_run_goes_on(pairs: Path) -> None:
             (folder / part).symlink_to(pairs / part)
         options = faulty(folder, kind, 1)
         if kind == "none":
-            options["train__pixel_opt"]["at"] = -1
+            options["train__pixel_opt"]["at"] = 1000
         launched = Launched(folder, 2, "--max-restarts=2", resume=True, **options)
         assert launched.end(seconds=200) == 0, launched.output()
         ends.append(load_checkpoint(folder / "experiments/run/models/net_g_latest.pth"))
-        assert ("Resuming training from epoch: 2, iter: 6" in launched.output()) == (kind == "kill")
+        assert (", iter: 6.\n" in launched.output()) == (kind == "kill")
     assert differences(*ends) == []
 
 
