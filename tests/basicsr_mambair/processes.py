@@ -27,11 +27,18 @@ class Job(NamedTuple):
     arguments: list[str]
 
 
-def run(*jobs: Job, timeout: float = 240) -> None:
-    """Runs jobs one after the other; fails with the output of one that fails."""
+def run(*jobs: Job, status: int = 0, timeout: float = 240) -> None:
+    """Runs jobs one after the other; fails with the output of one that ends otherwise.
+
+    Args:
+        jobs: what to run.
+        status: exit status that their first processes must have.
+        timeout: seconds for all.
+    """
     subprocess.run(
-        [sys.executable, "-m", __name__], input=json.dumps(jobs), text=True, check=True,
-        timeout=timeout, cwd=Path(__file__).parents[2],
+        [sys.executable, "-m", __name__, str(status)],
+        input=json.dumps(jobs), text=True, check=True, timeout=timeout,
+        cwd=Path(__file__).parents[2],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
     )  # fmt: skip
 
@@ -84,9 +91,10 @@ def _main() -> None:
     import basicsr.test
     import basicsr.train  # noqa: F401  (the processes need both)
 
+    status = int(sys.argv[1])
     for job in (Job(*each) for each in json.load(sys.stdin)):
         codes = _run_job(job)
-        if any(codes):
+        if codes != [status] + [0] * (job.processes - 1):
             output = Path(job.folder, OUTPUT).read_text()
             sys.exit(f"{job}: exit codes {codes}\n{output}")
 
