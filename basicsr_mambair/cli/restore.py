@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import click
 
 from basicsr_mambair.cli.import_option import import_modules, modules_option
 from basicsr_mambair.cli.interrupted import Interrupted
+from basicsr_mambair.cli.share import local_device, shared
 from mambair.imaging.errors import PictureError
 from mambair.imaging.formats import FORMATS
 from mambair.imaging.listing import printable
@@ -114,6 +115,13 @@ _FORMATS = ("auto", *(each.name for each in FORMATS))
     is_flag=True,
     help="Also write NAME_compare.png: before, bicubic and after, side by side.",
 )
+@click.option(
+    "--launcher",
+    type=click.Choice(["none", "pytorch"]),
+    default="none",
+    show_default=True,
+    help="pytorch: torchrun has started several processes, which share the pictures.",
+)
 @modules_option
 def restore(
     inputs: tuple[str, ...],
@@ -132,6 +140,7 @@ def restore(
     device: str,
     simulate: bool,
     compare: bool,
+    launcher: str,
     modules: tuple[str, ...],
 ) -> None:
     """Restore pictures: files, folders or globs; png, jpg, webp, tif, bmp, avif, gif, heic.
@@ -145,6 +154,7 @@ def restore(
     basicsr restore holiday.jpg --scale 4
     basicsr restore scans/ -o clean --task jpeg
     basicsr restore 'scans/*.tif' -o restored -w quickstart --compare
+    torchrun --nproc_per_node=4 -m basicsr_mambair restore photos/ --launcher pytorch
     """
     import_modules(modules)
     _silence_decoders()
@@ -159,7 +169,7 @@ def restore(
     except TileError as error:
         raise click.BadParameter(str(error), param_hint="--tile / --overlap") from error
     try:
-        chosen = pick_device(device)
+        chosen = pick_device(device if launcher == "none" else local_device(device))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--device") from error
     if weights is not None and task is not None:
@@ -197,8 +207,21 @@ def restore(
         raise click.UsageError(str(error)) from error
     plan.failures[:0] = failures
     plan.left_out[:0] = left_out
-    _print_lines(f"cannot be restored: {each}" for each in plan.failures if plan.jobs)
-    outcome = _restore_all(plan, restorer, settings, Records(output), simulate, compare)
+    with shared(launcher, "--skip-existing continues") as share:
+        if share.rank == 0:
+            _print_lines(f"cannot be restored: {each}" for each in plan.failures if plan.jobs)
+        share.meet()  # nobody writes while another process plans
+        mine = replace(plan, jobs=share.part(plan.jobs), failures=[])
+        own = _restore_all(
+            mine, restorer, settings, Records(output), simulate, compare, share.rank == 0
+        )
+        parts = share.collect((own, mine.failures))
+    if parts is None:  # the first process tells what all have done
+        return
+    outcome = _Outcome()
+    for each, more in parts:
+        outcome.add(each)
+        plan.failures += more
     _print_outcome(plan, outcome, output)
     if plan.failures:
         raise SystemExit(1)
@@ -221,6 +244,12 @@ class _Outcome:
     restored: int = 0
     notes: dict[str, list[Path]] = field(default_factory=dict)
 
+    def add(self, other: _Outcome) -> None:
+        """Adds what another process has done."""
+        self.restored += other.restored
+        for note, pictures in other.notes.items():
+            self.notes.setdefault(note, []).extend(pictures)
+
 
 def _print_lines(lines: Iterable[str], color: str = "red") -> None:
     for line in lines:
@@ -233,7 +262,7 @@ def _print_outcome(plan: Plan, outcome: _Outcome, output: Path) -> None:
     _print_lines(f"not restored: {each}" for each in plan.failures)
     _print_lines((f"note: {each}" for each in summarize_notes(outcome.notes)), "yellow")
     _print_lines((f"left out: {each}" for each in plan.left_out), "yellow")
-    total = len(plan.jobs) + len(plan.failures)
+    total = outcome.restored + len(plan.failures)
     there = ""
     if plan.present:
         there = f"; {plan.present} {'was' if plan.present == 1 else 'were'} there already"
@@ -247,6 +276,7 @@ def _restore_all(
     records: Records,
     simulate: bool,
     compare: bool,
+    shows_progress: bool,
 ) -> _Outcome:
     """Runs the jobs under a progress bar; adds to the failures of the plan."""
     from tqdm import tqdm
@@ -262,7 +292,7 @@ def _restore_all(
         bar_format=layout,
         dynamic_ncols=True,
         smoothing=0,
-        disable=not jobs,
+        disable=not jobs or not shows_progress,
     ) as bar:
         for number, job in enumerate(jobs, start=1):
             bar.set_description(printable(f"{job.source.name} ({number}/{len(jobs)})"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -120,7 +120,8 @@ class RestorationGANModel(RestorationModel):
         parts = list(self._parts(lq, gt))
         self.log_dict = OrderedDict()
         learns = current_iter > self.net_d_init_iters and current_iter % self.net_d_iters == 0
-        outputs = self._train_generator(parts) if learns else self._outputs(parts)
+        train = self._train_generator if learns else self._outputs
+        outputs = train(parts, partial(self._place_noise, current_iter, batch=lq.shape[0]))
         self._train_discriminator(parts, outputs)
         self.scaler.update()
         self.update_average(current_iter)
@@ -133,16 +134,19 @@ class RestorationGANModel(RestorationModel):
             yield _Part(part_lq, part_gt, own, part_lq.shape[0] / lq.shape[0])
 
     @torch.no_grad()
-    def _outputs(self, parts: list[_Part]) -> list[Tensor]:
+    def _outputs(self, parts: list[_Part], place_noise: Callable[[int], None]) -> list[Tensor]:
         """Outputs for the discriminator alone."""
         net = self.get_bare_model(self.net_g)
         outputs = []
-        for part in parts:
+        for number, part in enumerate(parts):
+            place_noise(number * parts[0].lq.shape[0])
             with self._autocast():
                 outputs.append(net(part.lq).float())
         return outputs
 
-    def _train_generator(self, parts: list[_Part]) -> list[Tensor]:
+    def _train_generator(
+        self, parts: list[_Part], place_noise: Callable[[int], None]
+    ) -> list[Tensor]:
         """Makes a step of the generator; returns its outputs before the step, detached."""
         self.optimizer_g.zero_grad()
         # The discriminator only passes gradients on. Without DDP's wrapper: nothing to exchange.
@@ -151,6 +155,7 @@ class RestorationGANModel(RestorationModel):
         losses: OrderedDict[str, Tensor] = OrderedDict()
         outputs = []
         for number, part in enumerate(parts):
+            place_noise(number * parts[0].lq.shape[0])
             with self._gradient_sync(last=number == len(parts) - 1):
                 with self._autocast():
                     output = self.net_g(part.lq)

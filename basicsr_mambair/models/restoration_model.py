@@ -10,6 +10,7 @@ from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import basicsr  # noqa: F401  (activates the plugin before anything here is used)
+import numpy as np
 import torch
 from basicsr.archs import build_network
 from basicsr.metrics import calculate_metric
@@ -31,6 +32,7 @@ from mambair.archs.padding import run_padded
 from mambair.inference.ensemble import self_ensemble
 from mambair.inference.tiles import parse_tile, run_tiled
 
+_NOISE = 1  # tells its seeds from those of other draws of an iteration
 AMP_DTYPES = {None: None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -171,6 +173,7 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
         for index, (lq, gt) in enumerate(parts):
             with self._gradient_sync(last=index == len(parts) - 1):
                 share = lq.shape[0] / inputs.shape[0]
+                self._place_noise(current_iter, index * parts[0][0].shape[0], inputs.shape[0])
                 with self._autocast():
                     output = self.net_g(lq)
                 part_losses = self.losses(output.float(), gt)
@@ -184,6 +187,21 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
         self._step(self.optimizer_g, "grad_norm")
         self.scaler.update()
         self.update_average(current_iter)
+
+    def _place_noise(self, current_iter: int, first: int, batch: int) -> None:
+        """Gives every sample the noise of its place in the run, whoever computes it.
+
+        Args:
+            current_iter: number of the step.
+            first: number of the first sample of the next forward pass in this process's batch.
+            batch: samples in this process's batch.
+        """
+        place = getattr(self.get_bare_model(self.net_g), "place_training_noise", None)
+        if place is None:
+            return
+        key = [self.opt.get("manual_seed") or 0, current_iter, _NOISE]
+        seed = int(np.random.SeedSequence(key).generate_state(1).astype(np.int32)[0])
+        place(seed, self.opt["rank"] * batch + first)
 
     def _log(self, losses: OrderedDict[str, Tensor], optimizer: Any) -> None:
         """Adds the losses of all processes to the log; drops gradients of one that is not finite.

@@ -11,11 +11,12 @@ from basicsr_mambair.repairs.repair import repair, replace, source_has
 
 
 @repair(
-    "--launcher divides by the number of GPUs and supports only nccl",
+    "--launcher divides by the number of GPUs and supports only nccl; processes that torchrun has "
+    "restarted look for those before them",
     thread="basicsr/utils/dist_util.py, _init_dist_pytorch, _init_dist_slurm",
 )
 def process_group_without_gpu() -> bool:
-    """Uses gloo if there is no GPU or gloo is requested; leaves the rest to BasicSR."""
+    """Uses gloo if there is no GPU or gloo is requested; gives every restart its own store."""
     from basicsr.utils import dist_util
 
     if not source_has(dist_util._init_dist_pytorch, "rank % num_gpus"):
@@ -23,6 +24,7 @@ def process_group_without_gpu() -> bool:
     original_pytorch, original_slurm = dist_util._init_dist_pytorch, dist_util._init_dist_slurm
 
     def _init_dist_pytorch(backend: str, **kwargs: Any) -> None:
+        kwargs = {**_place_in_group(), **kwargs}
         if torch.cuda.is_available() and backend != "gloo":
             original_pytorch(backend, **kwargs)
         else:
@@ -41,6 +43,23 @@ def process_group_without_gpu() -> bool:
     replace(dist_util, "_init_dist_pytorch", _init_dist_pytorch)
     replace(dist_util, "_init_dist_slurm", _init_dist_slurm)
     return True
+
+
+def _place_in_group() -> dict[str, Any]:
+    """The arguments of ``init_process_group`` for a process that torchrun has started.
+
+    With a static rendezvous (``--master_port``), the store outlives a restart, and holds addresses
+    of processes that are gone. So each attempt has keys of its own.
+    """
+    if "TORCHELASTIC_RESTART_COUNT" not in os.environ:
+        return {}
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
+    store, rank, processes = next(rendezvous("env://"))
+    attempt = os.environ["TORCHELASTIC_RESTART_COUNT"]
+    store = PrefixStore(f"attempt_{attempt}", store)
+    return {"store": store, "rank": rank, "world_size": processes}
 
 
 def _first_slurm_host() -> str:

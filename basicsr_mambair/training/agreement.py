@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 
@@ -20,3 +21,13 @@ def any_process(flag: bool, distributed: bool, device: Any) -> bool:
     flags = torch.tensor(int(flag), device=device)
     torch.distributed.all_reduce(flags, torch.distributed.ReduceOp.MAX)
     return bool(flags.item())
+
+
+@cache
+def cpu_group() -> Any:
+    """Returns a group of all processes for tensors and objects on the CPU; all must ask first."""
+    import torch
+
+    if torch.distributed.get_backend() == "gloo":
+        return torch.distributed.group.WORLD
+    return torch.distributed.new_group(backend="gloo")

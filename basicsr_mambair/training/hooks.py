@@ -206,16 +206,19 @@ def every_scheduler() -> bool:
 
 @repair(
     "a result that is not finite is measured as if it were a picture (7.85 dB); a measurement "
-    "reports the best of one: 'Best: 37.1 @ test_tiny_x2 iter'",
-    thread="basicsr/models/sr_model.py, nondist_validation, _log_validation_metric_values",
+    "reports the best of one: 'Best: 37.1 @ test_tiny_x2 iter'; of several processes only the "
+    "first validates",
+    thread="basicsr/models/sr_model.py, nondist_validation, dist_validation, "
+    "_log_validation_metric_values",
 )
 def validation_results() -> bool:
-    """Names pictures whose result is not finite; reports a best figure only in training."""
+    """Names pictures whose result is not finite; all processes share the pictures."""
     from basicsr.models.sr_model import SRModel
 
     if not source_has(SRModel._log_validation_metric_values, "'best_metric_results'"):
         return False
     from basicsr_mambair.training import results
+    from basicsr_mambair.training.sharing import validate_shared
 
     validate, write = SRModel.nondist_validation, SRModel._log_validation_metric_values
 
@@ -225,6 +228,7 @@ def validation_results() -> bool:
     def _log_validation_metric_values(self: Any, *arguments: Any) -> None:
         results.log_figures(self, write, *arguments)
 
+    replace(SRModel, "dist_validation", validate_shared)
     replace(SRModel, "nondist_validation", nondist_validation)
     replace(SRModel, "_log_validation_metric_values", _log_validation_metric_values)
     return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -24,10 +25,13 @@ class Interrupts:
 
     A second signal stops at once. In distributed training the processes agree after every
     iteration, so that all stop after the same one. Leaving the context restores the handlers.
+
+    Args:
+        ignored: whether signals mean nothing any more, because this process ends anyway.
     """
 
-    def __init__(self) -> None:
-        self._interrupted = False
+    def __init__(self, ignored: Callable[[], bool] = lambda: False) -> None:
+        self._interrupted, self._ignored = False, ignored
 
     def __enter__(self) -> Interrupts:
         self._handlers = {number: signal.getsignal(number) for number in _SIGNALS}
@@ -68,6 +72,8 @@ class Interrupts:
         )
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._ignored():
+            return
         if self._interrupted:
             raise KeyboardInterrupt
         self._interrupted = True

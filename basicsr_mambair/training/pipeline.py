@@ -18,6 +18,7 @@ from basicsr_mambair.runs.tracking import Trackers, open_trackers, tensorboard_f
 from basicsr_mambair.training.interrupts import Interrupts
 from basicsr_mambair.training.loaders import build_run_loader
 from basicsr_mambair.training.loop import Training
+from basicsr_mambair.training.peers import Peers
 from basicsr_mambair.training.recording import recorded
 from basicsr_mambair.training.resuming import Resumed, find_resume_state, resume_model
 from basicsr_mambair.training.retention import check_space
@@ -40,6 +41,7 @@ def run_training(options: dict[str, Any], option_file: str, root: str) -> None:
 
     Raises:
         CheckpointError: a checkpoint cannot be read or written.
+        PeerError: there are several processes, and one of them has failed.
         ProvenanceError: the record of the run cannot be written.
         RunBusyError: another process trains this run.
         RunFolderError: the folder of the run cannot be written to.
@@ -54,7 +56,11 @@ def run_training(options: dict[str, Any], option_file: str, root: str) -> None:
     options["root_path"] = root
     repeatable = bool(options["train"].get("deterministic"))
     _choose_operators(repeatable)
-    with Interrupts() as interrupts, _alone(options):
+    with (
+        Peers(options["rank"], options["world_size"], say=_log_error) as peers,
+        Interrupts(ignored=lambda: peers.end) as interrupts,
+        _alone(options),
+    ):
         resumed = find_resume_state(options)
         log_file = Path(options["path"]["log"]) / f"train_{options['name']}_{get_time_str()}.log"
         try:
@@ -116,6 +122,13 @@ def _closed(trackers: Trackers | None) -> Iterator[None]:
     finally:
         if trackers is not None:
             trackers.close(finished)
+
+
+def _log_error(text: str) -> None:
+    """Writes to the log of the run, which need not be there yet."""
+    from basicsr.utils import get_root_logger
+
+    get_root_logger().error(text)
 
 
 def _choose_operators(repeatable: bool) -> None:

@@ -103,23 +103,34 @@ def find_resume_state(options: dict[str, Any]) -> Resumed | None:
     """Loads the training state to resume from onto the CPU; ``None`` if training begins anew.
 
     With ``--auto_resume`` that is the newest of the run whose files are whole and finite. Where
-    ``manual_seed`` is not given, the seed is that of the run that continues.
+    ``manual_seed`` is not given, the seed is that of the run that continues. Of several processes
+    the first chooses: another might look when the folder has changed.
 
     Raises:
         CheckpointError: it cannot be read, or lacks its weights.
     """
-    path = options["path"].get("resume_state")
-    states = training_states(options["path"]["training_states"]) if options["auto_resume"] else {}
-    if states:
-        resumed = _newest_whole(list(states.values()), options)
-    elif path:
-        resumed = _read(Path(path), options)
-    else:
+    resumed = _choose(options) if options["rank"] == 0 else None
+    if options["dist"]:
+        import torch
+
+        chosen: list[Any] = [None if resumed is None else resumed.path]
+        torch.distributed.broadcast_object_list(chosen)
+        if options["rank"] > 0 and chosen[0] is not None:
+            resumed = _read(Path(chosen[0]), options)
+    if resumed is None:
         return None
     _use_weights(resumed, options)
     if options.get("seed_was_drawn") and "seed" in resumed.contents:
         options["manual_seed"] = resumed.contents["seed"]
     return resumed
+
+
+def _choose(options: dict[str, Any]) -> Resumed | None:
+    states = training_states(options["path"]["training_states"]) if options["auto_resume"] else {}
+    if states:
+        return _newest_whole(list(states.values()), options)
+    path = options["path"].get("resume_state")
+    return _read(Path(path), options) if path else None
 
 
 def _newest_whole(paths: list[Path], options: dict[str, Any]) -> Resumed:

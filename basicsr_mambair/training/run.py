@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
+from typing import Any
 
 from basicsr_mambair.training.arguments import RunArguments
 from basicsr_mambair.training.requirements import require_basicsr
+from mambair.errors import UserError
+
+_PATIENCE = 8  # seconds; a process takes some to end
 
 
 def train(arguments: RunArguments) -> None:
@@ -18,10 +23,9 @@ def train(arguments: RunArguments) -> None:
     """
     require_basicsr()
     from basicsr_mambair.training.pipeline import run_training
-    from basicsr_mambair.training.preparation import prepare_run
 
     root = os.getcwd()
-    run_training(prepare_run(arguments, root, is_train=True), arguments.opt, root)
+    run_training(_prepare(arguments, root, is_train=True), arguments.opt, root)
 
 
 def test(arguments: RunArguments) -> None:
@@ -35,9 +39,22 @@ def test(arguments: RunArguments) -> None:
     import basicsr.test
 
     from basicsr_mambair.training.adapter import finished_options
-    from basicsr_mambair.training.preparation import prepare_run
+    from basicsr_mambair.training.peers import Peers
 
     root = os.getcwd()
-    options = prepare_run(arguments, root, is_train=False)
-    with finished_options(basicsr.test, options, arguments):
+    options = _prepare(arguments, root, is_train=False)
+    peers = Peers(options["rank"], options["world_size"], "what is measured is measured again")
+    with peers, finished_options(basicsr.test, options, arguments):
         basicsr.test.test_pipeline(root)
+
+
+def _prepare(arguments: RunArguments, root: str, is_train: bool) -> dict[str, Any]:
+    """Loads the options; an error that all processes of a machine have is told by one of them."""
+    from basicsr_mambair.training.preparation import prepare_run
+
+    try:
+        return prepare_run(arguments, root, is_train)
+    except UserError:
+        if os.environ.get("LOCAL_RANK", "0") != "0" and arguments.launcher == "pytorch":
+            time.sleep(_PATIENCE)  # torchrun ends this process, if the first one has failed too
+        raise

@@ -22,11 +22,13 @@ class Routing(NamedTuple):
     ``global``: Gumbel noise from PyTorch's global generator, one tensor a block; ``seeded``: from a
     counter and the number ``seed``, touching no generator, the same for every batch element;
     ``fresh``: from a counter and the int32 tensor ``seed`` ``(1,)`` that the caller draws once a
-    forward pass, different for every batch element; ``argmax``: no noise.
+    forward pass, different for every batch element, of which ``first`` is the number of the first;
+    ``argmax``: no noise.
     """
 
     mode: Literal["global", "seeded", "fresh", "argmax"]
     seed: Any = 0
+    first: Any = 0
 
 
 class AttentiveSSM(nn.Module):
@@ -124,7 +126,7 @@ class AttentiveSSM(nn.Module):
         if routing.mode == "seeded":
             return shared_keys(routing.seed, self.block_index, batch, x.device), None
         if routing.mode == "fresh":
-            return separate_keys(routing.seed, self.block_index, batch), None
+            return separate_keys(routing.seed, self.block_index, batch, routing.first), None
         if routing.mode == "global":
             # The draw of torch.nn.functional.gumbel_softmax: same numbers, same order.
             dtype = torch.promote_types(x.dtype, torch.float32)

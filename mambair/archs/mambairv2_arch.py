@@ -117,6 +117,8 @@ class MambaIRv2(RestorationNet):
         self.window_size = window_size
         self.set_routing(routing, routing_seed)
         self.set_training_noise("global")
+        # Not a buffer: it is not part of the weights, and other processes have other places.
+        self._noise_place: Tensor | None = None
 
         self.register_buffer("relative_position_index_SA", relative_position_index(window_size))
         self.absolute_pos_embed: nn.Parameter | None = None
@@ -198,7 +200,24 @@ class MambaIRv2(RestorationNet):
             raise ValueError(f"training noise must be 'global' or 'fused', got {noise!r}")
         self.training_noise = noise
 
+    def place_training_noise(self, seed: int, first: int) -> None:
+        """Says which noise the next forward passes draw, in place of PyTorch's generator.
+
+        With ``"fused"`` noise, a batch that is run in parts, or by several processes, gets the
+        noise that it would get as a whole.
+
+        Args:
+            seed: any int32, another one for every step of a training.
+            first: number of the first element of the batch in the whole.
+        """
+        if self._noise_place is None:
+            self._noise_place = torch.zeros(2, dtype=torch.int32)
+        self._noise_place[0], self._noise_place[1] = seed, first
+
     def _current_routing(self, device: torch.device) -> Routing:
+        if self.training and self.training_noise == "fused" and self._noise_place is not None:
+            place = self._noise_place.to(device, copy=True)  # blocks may be run again later
+            return Routing("fresh", place[:1], place[1:])
         if self.training and self.training_noise == "fused":
             seed = torch.randint(-(2**31), 2**31 - 1, (1,), dtype=torch.int32, device=device)
             return Routing("fresh", seed)

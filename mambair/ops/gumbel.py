@@ -49,9 +49,20 @@ def shared_keys(seed: int, stream: int, batch: int, device: torch.device | str =
     return torch.full((batch,), _signed(key), dtype=torch.int32, device=device)
 
 
-def separate_keys(seed: Tensor, stream: int, batch: int) -> Tensor:
-    """Keys ``(batch,)``, one for each batch element, of an int32 seed ``(1,)``: for training."""
-    element = torch.arange(batch, dtype=torch.int32, device=seed.device)
+def separate_keys(seed: Tensor, stream: int, batch: int, first: Tensor | int = 0) -> Tensor:
+    """Keys, one for each batch element: for training.
+
+    Args:
+        seed: int32 ``(1,)``.
+        stream: tells apart draws under one seed (the index of a block in the network).
+        batch: batch elements.
+        first: number of the first element, an int32 tensor ``(1,)`` or an integer, where the batch
+            is a part of a larger one.
+
+    Returns:
+        int32 ``(batch,)``.
+    """
+    element = torch.arange(batch, dtype=torch.int32, device=seed.device) + first
     return _mix(_mix(seed + _signed(stream * _GOLDEN_RATIO)) + element * _GOLDEN_RATIO_SIGNED)
 
 

@@ -357,3 +357,22 @@ def test_fused_training_noise(
         assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
     with pytest.raises(ValueError, match="training noise"):
         net.set_training_noise("fresh")
+
+
+@pytest.mark.parametrize("kernels", [False, True])
+def test_parts_of_a_batch_get_the_noise_of_the_whole(
+    kernels: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kernels and not native.AVAILABLE:
+        pytest.skip("the C++ kernels are not built")
+    monkeypatch.setattr(native, "AVAILABLE", kernels)
+    net = build(num_tokens=16).train()
+    net.set_training_noise("fused")
+    x = torch.rand(1, 3, 16, 16).expand(4, -1, -1, -1)
+    net.place_training_noise(-5, 0)
+    whole, again = net(x), net(x)
+    assert torch.equal(whole, again)
+    net.place_training_noise(-5, 3)
+    torch.testing.assert_close(net(x[3:]), whole[3:])
+    net.place_training_noise(6, 3)
+    assert not torch.allclose(net(x[3:]), whole[3:])

@@ -1,0 +1,79 @@
+"""The part of a command's work that one of several processes does (``--launcher``)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one process does.
+
+    Attributes:
+        rank: its number.
+        processes: how many there are.
+    """
+
+    rank: int = 0
+    processes: int = 1
+
+    def part(self, items: Sequence[T]) -> list[T]:
+        """Returns the items of this process: each has one owner."""
+        return list(items[self.rank :: self.processes])
+
+    def meet(self) -> None:
+        """Waits until all processes are here."""
+        if self.processes > 1:
+            import torch
+
+            torch.distributed.barrier()
+
+    def collect(self, value: T) -> list[T] | None:
+        """Returns the values of all processes by rank to the first; ``None`` to the others."""
+        if self.processes == 1:
+            return [value]
+        import torch
+
+        values: list[Any] | None = [None] * self.processes if self.rank == 0 else None
+        torch.distributed.gather_object(value, values)
+        return values
+
+
+@contextmanager
+def shared(launcher: str, advice: str) -> Iterator[Share]:
+    """Joins the processes that torchrun has started, which end together.
+
+    Args:
+        launcher: ``none`` or ``pytorch``.
+        advice: how to go on if one of them dies.
+    """
+    if launcher == "none":
+        yield Share()
+        return
+    import click
+    import torch
+
+    from basicsr_mambair.training.peers import Peers
+
+    if "RANK" not in os.environ:
+        raise click.UsageError("--launcher pytorch: torchrun has not started this process")
+    torch.distributed.init_process_group("gloo")
+    share = Share(torch.distributed.get_rank(), torch.distributed.get_world_size())
+    with Peers(share.rank, share.processes, advice):
+        yield share
+
+
+def local_device(name: str) -> str:
+    """Returns the device of this process on its machine: ``auto`` means a GPU for each."""
+    import torch
+
+    if name == "auto" and torch.cuda.is_available():
+        number = int(os.environ.get("LOCAL_RANK", "0"))
+        return f"cuda:{number % torch.cuda.device_count()}"
+    return name

@@ -1,0 +1,163 @@
+"""Where one of several processes ends, all end, and one sentence names it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mambair.checkpoint import load_checkpoint
+from tests.basicsr_mambair.processes import free_port
+from tests.basicsr_mambair.training.runs import contents, differences
+
+
+class Launched:
+    """A training that torchrun has launched, the output of every process in a file of its own."""
+
+    def __init__(
+        self, folder: Path, processes: int, *arguments: str, resume: bool = False, **changes: Any
+    ) -> None:
+        options = contents(**changes)
+        (folder / "run.yml").write_text(yaml.safe_dump(options))
+        self.folder, self.processes, self.logs = folder, processes, folder / "processes"
+        launch = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}"]
+        launch += [f"--master_port={free_port()}", "--redirects=3", f"--log-dir={self.logs}"]
+        command = ["train", "-opt", "run.yml", "--launcher", "pytorch"]
+        command += ["--auto_resume"] * resume
+        self.process = subprocess.Popen(
+            [sys.executable, *launch, *arguments, "-m", "basicsr_mambair", *command],
+            cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+
+    def ranks(self) -> dict[int, int]:
+        """The process of every rank."""
+        found = {}
+        for entry in Path("/proc").iterdir():
+            try:
+                variables = (entry / "environ").read_bytes().split(b"\0")
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except (OSError, IndexError):
+                continue
+            values = dict(each.split(b"=", 1) for each in variables if b"=" in each)
+            if parent == self.process.pid and b"RANK" in values:
+                found[int(values[b"RANK"])] = int(entry.name)
+        return found
+
+    def until_saved(self, iteration: int) -> None:
+        state = self.folder / "experiments" / "run" / "training_states" / f"{iteration}.state"
+        limit = time.monotonic() + 120
+        while not state.exists():
+            assert self.process.poll() is None and time.monotonic() < limit, self.output()
+            time.sleep(0.05)
+
+    def end(self, seconds: float) -> int:
+        """Waits for the end, which must come within some seconds."""
+        try:
+            return self.process.wait(seconds)
+        finally:
+            self.process.kill()
+
+    def output(self) -> str:
+        """What the processes wrote, of all attempts."""
+        return "".join(path.read_text() for path in sorted(self.logs.rglob("std*.log")))
+
+
+FAULT = """
+import os
+import signal
+import torch
+from basicsr.utils.registry import LOSS_REGISTRY
+from mambair.errors import UserError
+
+calls = 0
+
+
+@LOSS_REGISTRY.register()
+class FaultyLoss(torch.nn.L1Loss):
+    def __init__(self, kind, rank, at=8):
+        super().__init__()
+        self.kind, self.rank, self.at = kind, rank, at
+
+    def forward(self, output, truth):
+        global calls
+        calls += 1
+        first = os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
+        if first and calls == self.at and os.environ["RANK"] == str(self.rank):
+            if self.kind == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise {"user": UserError, "bug": KeyError}[self.kind]("the fault of a test")
+        return super().forward(output, truth)
+"""
+
+
+def faulty(pairs: Path, kind: str, rank: int) -> dict[str, Any]:
+    """Options of a run in which one process fails at the eighth iteration."""
+    (pairs / "faults.py").write_text(FAULT)
+    loss = {"type": "FaultyLoss", "kind": kind, "rank": rank}
+    return {"total": 20, "imports": ["faults"], "train__pixel_opt": loss}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 2])
+@pytest.mark.parametrize("kind", ["kill", "user", "bug"])
+def test_a_process_that_fails_ends_all(kind: str, rank: int, pairs: Path) -> None:
+    launched = Launched(pairs, 3, **faulty(pairs, kind, rank))
+    launched.until_saved(6)
+    assert launched.end(seconds=10) != 0
+    output = launched.output()
+    assert output.count("Traceback (most recent call last)") == (kind == "bug")
+    assert "gloo" not in output
+    assert output.count(f"rank {rank} of 3") == 1, output
+    reason = "has died" if kind == "kill" else "the fault of a test"
+    assert reason in output.split(f"rank {rank} of 3")[1].splitlines()[0]
+    log = next((pairs / "experiments" / "run").glob("*.log")).read_text()
+    assert rank == 0 or reason in log
+
+
+@pytest.mark.slow
+def test_an_error_of_all_is_told_once(pairs: Path) -> None:
+    launched = Launched(pairs, 2, total=-1)
+    assert launched.end(seconds=60) != 0
+    assert launched.output().count("train.total_iter: must be") == 1
+
+
+@pytest.mark.slow
+def test_a_restarted_run_goes_on(pairs: Path) -> None:
+    """torchrun starts all again after one has died; the run ends as one that was never stopped."""
+    ends = []
+    for kind in ("kill", "none"):
+        folder = pairs / kind
+        folder.mkdir()
+        for part in ("HR", "LR"):
+            (folder / part).symlink_to(pairs / part)
+        options = faulty(folder, kind, 1)
+        if kind == "none":
+            options["train__pixel_opt"]["at"] = 1000
+        launched = Launched(folder, 2, "--max-restarts=2", resume=True, **options)
+        assert launched.end(seconds=200) == 0, launched.output()
+        ends.append(load_checkpoint(folder / "experiments/run/models/net_g_latest.pth"))
+        assert (", iter: 6.\n" in launched.output()) == (kind == "kill")
+    assert differences(*ends) == []
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are found in /proc")
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_process_ends_all(rank: int, pairs: Path) -> None:
+    launched = Launched(pairs, 2, total=100000)
+    launched.until_saved(3)
+    os.kill(launched.ranks()[rank], signal.SIGKILL)
+    assert launched.end(seconds=10) != 0
+    output = launched.output()
+    assert "Traceback" not in output and "gloo" not in output
+    assert output.count(f"rank {rank} of 2") == 1
+    assert output.count("has died (killed, or out of memory)") == 1
+    assert "--auto_resume" in output
