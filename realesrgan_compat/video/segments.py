@@ -134,6 +134,18 @@ class Segments:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def _x264_parameters() -> str:
+    """Parameters with which parts can be joined, and the same frames give the same bytes."""
+    import torch
+
+    parameters = "stitchable=1"  # headers that do not depend on the frames
+    if "AVX512" in torch.backends.cpu.get_cpu_capability():
+        # The AVX-512 code of PyAV 18's x264 encodes the first video of a process in another way
+        # each time (seen with mbtree, which is part of most presets). AVX2 is as fast here.
+        parameters += ":asm=AVX2"
+    return parameters
+
+
 def _encode(file: BinaryIO, frames: Iterable[tuple[int, Pixels]], encoding: Encoding) -> None:
     timing = encoding.timing
     # Without the option the first part would be moved so that its first time of decoding is 0.
@@ -150,8 +162,7 @@ def _encode(file: BinaryIO, frames: Iterable[tuple[int, Pixels]], encoding: Enco
                     options={
                         "crf": str(encoding.crf),
                         "preset": encoding.preset,
-                        # Headers that do not depend on the frames: parts can be joined.
-                        "x264-params": "stitchable=1",
+                        "x264-params": _x264_parameters(),
                     },
                 )
                 stream.width, stream.height = frame.width, frame.height
