@@ -68,7 +68,8 @@ class Peers:
     def __enter__(self) -> Peers:
         if self.processes > 1:
             self._connect()
-            threading.Thread(target=self._listen, name="peers", daemon=True).start()
+            self._listener = threading.Thread(target=self._listen, name="peers", daemon=True)
+            self._listener.start()
         return self
 
     def __exit__(
@@ -82,7 +83,11 @@ class Peers:
         if error is None or isinstance(error, TrainingInterrupted):
             self._tell(_BYE)
             if error is not None and self.rank > 0:
-                _leave(130)  # the first process says it
+                # The first process still writes, and says what it wrote. torchrun ends all as soon
+                # as one has ended, so this one is not it.
+                self._listener.join()
+                _receive(self._connections[0])
+                _leave(130)
             return False
         if _is_of_communication(error):
             self._ends.wait(_PATIENCE)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.basicsr_mambair.processes import OUTPUT, Job, run
 
 
+@pytest.mark.slow
 def test_restore_is_shared(pairs: Path) -> None:
     """Every picture once, with the pixels, records and words of one process."""
     (pairs / "LR" / "broken.png").write_bytes(b"no picture")

@@ -122,6 +122,20 @@ def test_a_process_that_fails_ends_all(kind: str, rank: int, pairs: Path) -> Non
     assert rank == 0 or reason in log
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are found in /proc")
+@pytest.mark.slow
+def test_a_signal_to_one_saves_and_stops_all(pairs: Path) -> None:
+    launched = Launched(pairs, 2, total=100000)
+    launched.until_saved(3)
+    os.kill(launched.ranks()[1], signal.SIGTERM)
+    assert launched.end(seconds=20) != 0
+    output = launched.output()
+    assert "Traceback" not in output
+    assert output.count("interrupted; saved iteration ") == 1, output
+    saved = output.split("interrupted; saved iteration ")[1].split(".")[0]
+    assert (pairs / "experiments" / "run" / "training_states" / f"{saved}.state").exists()
+
+
 @pytest.mark.slow
 def test_an_error_of_all_is_told_once(pairs: Path) -> None:
     launched = Launched(pairs, 2, total=-1)

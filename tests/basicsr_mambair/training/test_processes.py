@@ -82,6 +82,7 @@ def pictures(job: Job) -> dict[str, bytes]:
     return {str(path.relative_to(job.folder)): path.read_bytes() for path in files}
 
 
+@pytest.mark.slow
 def test_a_measurement_is_shared(pairs: Path) -> None:
     """Where there are fewer pictures than processes, too."""
     few = {"name": "few", "dataroot_gt": "../one", "dataroot_lq": "../one_lr"}
