@@ -274,7 +274,7 @@ def test_restore_with_self_ensemble(picture: np.ndarray) -> None:
         (["--task", "jpeg", "--scale", 2], "scale 2: task 'jpeg' has weights for scale 1"),
         (["--task", "sr", "-w", "tiny_x2"], "--task chooses weights, and so does --weights"),
         (["--scale", 3, "-w", "tiny_x2"], "enlarges by 2"),
-        (["-w", "unknown"], "models known here: tiny_denoising, tiny_jpeg, tiny_photo_x2"),
+        (["-w", "unknown"], "models known here: tiny_denoising, tiny_jpeg, tiny_photo_x1"),
     ],
 )
 def test_restore_refuses_what_does_not_go_together(
