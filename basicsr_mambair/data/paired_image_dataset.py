@@ -163,7 +163,7 @@ class MambaIRPairedDataset(Dataset[dict[str, Tensor | str]]):
             try:
                 gt, lq = picture_size(pair.gt), picture_size(pair.lq)
             except PictureError:
-                if self.opt["phase"] == "train":
+                if self.opt["phase"] == "train" and self.opt.get("on_bad_image") != "skip":
                     raise
                 continue  # reading it will say so; the others can still be measured
             self._check_size(pair, gt, lq)

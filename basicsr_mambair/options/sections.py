@@ -230,6 +230,11 @@ class DatasetOptions:
     pin_memory: bool = option(False, doc="Read batches into pinned memory; `cuda` needs it.")
     persistent_workers: bool = option(False, doc="Keep the processes between epochs.")
     use_shuffle: bool = option(True, doc="Ignored; BasicSR's own files may hold it.")
+    on_bad_image: Literal["error", "skip"] = option(
+        "error",
+        doc="A picture of a training that cannot be read ends the run, or the next one takes its "
+        "place.",
+    )
 
 
 @dataclass

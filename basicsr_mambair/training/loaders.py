@@ -16,6 +16,9 @@ from basicsr_mambair.training.randomness import seed_generators, separate_random
 from basicsr_mambair.training.sampling import Place, RunSampler
 from mambair.errors import UserError
 
+UNREADABLE = "unreadable"
+"""Key of a sample under which pictures stand in whose place it was read, a line each."""
+
 
 class SampleError(UserError):
     """A sample cannot be read; names the picture.
@@ -47,12 +50,14 @@ class SeededDataset(torch.utils.data.Dataset[Any]):
         seed: seed of the run.
         by_index: whether an index alone is a place, as in validation. In the epochs of a trainer
             that is not ours it is not: the crops of a picture would always be the same.
+        skips: whether the next picture takes the place of one that cannot be read; samples then
+            say so under :data:`UNREADABLE`.
     """
 
-    def __init__(self, dataset: Any, seed: int | None, by_index: bool) -> None:
+    def __init__(self, dataset: Any, seed: int | None, by_index: bool, skips: bool = False) -> None:
         self.dataset = dataset
         self.seed = seed or 0
-        self.by_index = by_index
+        self.by_index, self.skips = by_index, skips
         self.opt = dataset.opt if hasattr(dataset, "opt") else {}
 
     def __getattr__(self, name: str) -> Any:
@@ -65,7 +70,11 @@ class SeededDataset(torch.utils.data.Dataset[Any]):
         return len(self.dataset)
 
     def __getitem__(self, place: Place | int) -> Any:
-        """Returns the sample at a place."""
+        """Returns the sample at a place.
+
+        Raises:
+            SampleError: its picture cannot be read; or, if such are skipped, none can.
+        """
         if not isinstance(place, Place):
             if not self.by_index:
                 return self.dataset[place]
@@ -73,16 +82,32 @@ class SeededDataset(torch.utils.data.Dataset[Any]):
         if place.gt_size is not None:
             # Datasets of BasicSR's kind look this option up for every sample.
             self.opt["gt_size"] = place.gt_size
+        sample = self._read_or_next(place) if self.skips else self._read(place)
+        _check_size(sample, place.gt_size, type(self.dataset).__name__)
+        return sample
+
+    def _read(self, place: Place) -> Any:
         with separate_randomness():
             seed_generators(self.seed, place.position)
             try:
-                sample = self.dataset[place.picture]
-                _check_size(sample, place.gt_size, type(self.dataset).__name__)
-                return sample
+                return self.dataset[place.picture]
             except Exception as error:
-                if not isinstance(error, UserError) and not _is_of_basicsr(error):
+                reason = _reason(error, self.dataset, place.picture)
+                if reason is None:
                     raise
-                raise SampleError(" ".join(str(error).split())) from error
+                raise SampleError(" ".join(reason.split())) from error
+
+    def _read_or_next(self, place: Place) -> Any:
+        """Reads the first picture that can be read, from that of the place on."""
+        wrong: list[str] = []
+        for step in range(len(self.dataset)):
+            try:
+                sample = self._read(place._replace(picture=(place.picture + step) % len(self)))
+            except SampleError as error:
+                wrong.append(str(error))
+            else:
+                return {**sample, UNREADABLE: "\n".join(wrong)}
+        raise SampleError(f"no picture of the data set can be read; the last: {wrong[-1]}")
 
 
 def _check_size(sample: Any, gt_size: int | None, name: str) -> None:
@@ -97,12 +122,28 @@ def _check_size(sample: Any, gt_size: int | None, name: str) -> None:
         )
 
 
-def _is_of_basicsr(error: Exception) -> bool:
-    """Returns whether BasicSR's reading of data raised it: a picture smaller than its crop."""
-    if not isinstance(error, ValueError):
-        return False
+def _reason(error: Exception, dataset: Any, picture: int) -> str | None:
+    """Says why a picture cannot be read; ``None``: the error is another."""
+    if isinstance(error, UserError):
+        return str(error)
     *_, frame = traceback.walk_tb(error.__traceback__)
-    return str(frame[0].f_globals.get("__name__")).startswith("basicsr.data.")
+    module = str(frame[0].f_globals.get("__name__"))
+    if module.startswith("basicsr.data.") and isinstance(error, ValueError):
+        return str(error)  # smaller than its crop; the message names it
+    if module in ("basicsr.utils.img_util", "basicsr.utils.file_client"):
+        # Where OpenCV decodes nothing, BasicSR goes on with None.
+        why = error.strerror if isinstance(error, OSError) else "not a picture, or a damaged one"
+        return f"{_files(dataset, picture)}: cannot be read: {why}"
+    return None
+
+
+def _files(dataset: Any, picture: int) -> str:
+    """The files of a sample of BasicSR's datasets, which keep them as ``paths``."""
+    paths = getattr(dataset, "paths", None)
+    if not isinstance(paths, list) or picture >= len(paths):
+        return f"sample {picture}"
+    files = paths[picture]
+    return " or ".join(map(str, files.values())) if isinstance(files, dict) else str(files)
 
 
 def build_run_loader(
@@ -117,7 +158,7 @@ def build_run_loader(
         workers: processes that read.
     """
     loader = torch.utils.data.DataLoader(
-        SeededDataset(dataset, sampler.seed, by_index=False),
+        SeededDataset(dataset, sampler.seed, False, section.get("on_bad_image") == "skip"),
         batch_sampler=sampler,
         num_workers=workers,
         pin_memory=bool(section.get("pin_memory", False)),

@@ -17,6 +17,7 @@ from basicsr_mambair.training.reporting import Reporter
 from basicsr_mambair.training.resuming import Resumed, RunState
 from basicsr_mambair.training.retention import delete_old
 from basicsr_mambair.training.sampling import RunSampler
+from basicsr_mambair.training.unreadable import UnreadablePictures
 from basicsr_mambair.training.writing import CheckpointWriter
 
 
@@ -55,6 +56,7 @@ class Training:
         self._validated = -1
         most = options["train"].get("max_skipped_steps", TrainOptions.max_skipped_steps)
         self.guard = StepGuard(model, most, self.log)
+        self.unreadable = UnreadablePictures(self.log, options["rank"])
         self.reporter = Reporter(options, model, tracker, self.log)
         self.writer = CheckpointWriter()
         model.checkpoint_writer = self.writer
@@ -91,6 +93,7 @@ class Training:
             self._iterate(begin)
         seconds = datetime.timedelta(seconds=int(time.time() - started))
         self.log.info(f"End of training. Time consumed: {seconds}")
+        self.unreadable.summarize()
         self.log.info("Save the latest model.")
         self.model.save(epoch=-1, current_iter=-1)  # the latest
         self.validate(max(begin, self.total))
@@ -100,6 +103,7 @@ class Training:
         warmup = self.options["train"].get("warmup_iter", -1)
         self.reporter.starts()
         for iteration, batch in enumerate(self._read(), begin + 1):
+            self.unreadable.take_from(batch)
             self.reporter.has_read(batch)
             self._announce_stage(iteration, iteration == begin + 1)
             self.model.update_learning_rate(iteration, warmup_iter=warmup)

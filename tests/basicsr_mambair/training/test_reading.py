@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from pathlib import Path
@@ -34,6 +35,60 @@ def test_a_picture_smaller_than_the_crop(kind: str, workers: int, pairs: Path) -
         with pytest.raises(SampleError, match="coffee") as raised:
             Runs(pairs).train(options)
     assert "\n" not in str(raised.value) and "Traceback" not in str(raised.value)
+
+
+def spoil(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:200])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("kind", ["DegradedImageDataset", "PairedImageDataset", "MambaIRPaired"])
+def test_pictures_that_cannot_be_read_are_skipped(
+    kind: str, workers: int, pairs: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = contents(
+        total=8, datasets__train__num_worker_per_gpu=workers, datasets__train__on_bad_image="skip"
+    )
+    section = options["datasets"]["train"]
+    if kind != "DegradedImageDataset":
+        del section["degradation"]
+        section |= {"type": "PairedImageDataset", "dataroot_lq": "LR", "filename_tmpl": "{}x2"}
+        options["model_type"] = "SRModel" if kind == "PairedImageDataset" else "RestorationModel"
+    del options["datasets"]["val"]
+    spoil(pairs / "HR" / "coffee.png")
+    logger = logging.getLogger("basicsr")
+    caplog.set_level(logging.INFO, logger="basicsr")
+    logger.addHandler(caplog.handler)
+    try:
+        run = Runs(pairs)
+        run.train(options)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert run.end()["state"]["iter"] == 8
+    named = [line for line in caplog.messages if line.startswith("skipped, the next picture")]
+    assert len(named) == 1 and "coffee.png" in named[0]
+    (total,) = (line for line in caplog.messages if "samples took the place of pictures" in line)
+    assert "(1, named above)" in total and int(total.split()[0]) > 0
+
+
+@pytest.mark.parametrize("damage", [b"", b"no picture"])
+def test_a_damaged_picture_is_named_where_basicsr_reads(damage: bytes, pairs: Path) -> None:
+    section = {"type": "PairedImageDataset", "dataroot_lq": "LR", "filename_tmpl": "{}x2"}
+    options = contents(model_type="SRModel")
+    options["datasets"]["train"] |= section
+    del options["datasets"]["train"]["degradation"], options["datasets"]["val"]
+    (pairs / "LR" / "coffeex2.png").write_bytes(damage)
+    with pytest.raises(SampleError, match=r"coffeex2\.png or .*: cannot be read: not a"):
+        Runs(pairs).train(options)
+
+
+def test_a_run_without_any_picture_that_can_be_read_ends(pairs: Path) -> None:
+    options = contents(datasets__train__on_bad_image="skip", datasets__train__num_worker_per_gpu=0)
+    for path in (pairs / "HR").glob("*.png"):
+        spoil(path)
+    del options["datasets"]["val"]
+    with pytest.raises(SampleError, match="no picture of the data set can be read; the last: "):
+        Runs(pairs).train(options)
 
 
 def test_a_worker_that_dies_is_named(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
