@@ -27,7 +27,7 @@ def test_quick_run(tmp_path: Path) -> None:
     assert (tmp_path / "benchmarks.svg").stat().st_size > 1000
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux tells what is used")
 def test_the_soak_sees_a_run_that_stays_flat_and_one_that_grows(tmp_path: Path) -> None:
     leak = (

@@ -89,7 +89,7 @@ def test_killed_once(pairs: Path) -> None:
     check_killed(pairs, kills=1, workers=1, seed=time.time_ns())
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("workers", [0, 2])
 def test_killed_often(workers: int, pairs: Path) -> None:
     check_killed(pairs, kills=12, workers=workers, seed=time.time_ns())
@@ -106,7 +106,7 @@ def train_on_two(folder: Path, total: int) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_processes_continue(pairs: Path) -> None:
     whole, parts = (prepare(pairs, name, workers=1) for name in ("whole", "parts"))
     for folder, legs in ((whole, (TOTAL,)), (parts, (7, TOTAL))):

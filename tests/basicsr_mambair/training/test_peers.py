@@ -105,7 +105,7 @@ def faulty(pairs: Path, kind: str, rank: int) -> dict[str, Any]:
     return {"total": 20, "imports": ["faults"], "train__pixel_opt": loss}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("rank", [0, 2])
 @pytest.mark.parametrize("kind", ["kill", "user", "bug"])
 def test_a_process_that_fails_ends_all(kind: str, rank: int, pairs: Path) -> None:

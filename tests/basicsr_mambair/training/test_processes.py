@@ -108,7 +108,7 @@ def test_a_measurement_is_shared(pairs: Path) -> None:
     assert pictures(two) == pictures(one)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_same_batch_on_four_processes_for_fifty_iterations(pairs: Path) -> None:
     jobs = []
     for n in (1, 2, 4):
