@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -47,6 +48,12 @@ def _plain_names_are_free() -> None:
         for name, target in list(registry):
             if target.__module__.startswith("realesrgan."):
                 del registry._obj_map[name]
+
+
+@pytest.fixture(autouse=True)
+def _the_log_has_its_level() -> None:
+    """BasicSR sets it once in a process, and ``caplog`` may have taken it back."""
+    logging.getLogger("basicsr").setLevel(logging.INFO)
 
 
 @dataclass

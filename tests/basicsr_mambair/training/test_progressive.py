@@ -59,7 +59,6 @@ def whole_and_parts(pairs: Path, options: dict[str, Any], *stops: int) -> tuple[
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> Any:
     logger = logging.getLogger("basicsr")
-    caplog.set_level(logging.INFO, logger="basicsr")  # another test may have left a higher one
     logger.addHandler(caplog.handler)
     yield caplog
     logger.removeHandler(caplog.handler)

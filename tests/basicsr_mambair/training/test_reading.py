@@ -57,7 +57,6 @@ def test_pictures_that_cannot_be_read_are_skipped(
     del options["datasets"]["val"]
     spoil(pairs / "HR" / "coffee.png")
     logger = logging.getLogger("basicsr")
-    caplog.set_level(logging.INFO, logger="basicsr")
     logger.addHandler(caplog.handler)
     try:
         run = Runs(pairs)
