@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 
-from basicsr_mambair.models.options import RestorationVal
 from basicsr_mambair.options import load_options
 from basicsr_mambair.progress import progress_bar
 from basicsr_mambair.report.records import (
@@ -242,6 +241,8 @@ def _check(options: dict[str, Any], path: Path, variant: Variant) -> None:
 
 
 def _about(options: dict[str, Any], path: Path, variant: Variant) -> dict[str, Any]:
+    from basicsr_mambair.models.options import RestorationVal  # imports BasicSR
+
     scale = int(options.get("scale", 1))
     section = options["network_g"]
     cost = _count(section, scale)
