@@ -416,6 +416,10 @@ def _check_dataset(context: Context, key: str, phase: str) -> None:
         problems.add(
             (*path, "persistent_workers"), "needs processes to keep; num_worker_per_gpu is 0"
         )
+    if phase != "train" and section.get("on_bad_image") == "skip":
+        problems.add(
+            (*path, "on_bad_image"), "figures leave no picture out; skip is for a training"
+        )
     if problems.under(path) or problems.under(("scale",)):
         return
     scale = context.options.get("scale") or 1

@@ -91,7 +91,7 @@ def _check_crop(context: Context, section: Mapping[str, Any], path: Path) -> Non
         return
     if section.get("meta_info_file") or context.problems.under(path):
         return
-    if section["io_backend"]["type"] != "disk":
+    if section["io_backend"]["type"] != "disk" or section.get("on_bad_image") == "skip":
         return
     roots = section.get("dataroot_gt")
     left = _SIZES_READ

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from basicsr_mambair.runs.fingerprint import listed_files
 from basicsr_mambair.training.randomness import seed_generators, separate_randomness
 from basicsr_mambair.training.sampling import Place, RunSampler
 from mambair.errors import UserError
@@ -133,17 +134,9 @@ def _reason(error: Exception, dataset: Any, picture: int) -> str | None:
     if module in ("basicsr.utils.img_util", "basicsr.utils.file_client"):
         # Where OpenCV decodes nothing, BasicSR goes on with None.
         why = error.strerror if isinstance(error, OSError) else "not a picture, or a damaged one"
-        return f"{_files(dataset, picture)}: cannot be read: {why}"
+        files = listed_files(dataset, picture) or [f"sample {picture}"]
+        return f"{' or '.join(dict.fromkeys(files))}: cannot be read: {why}"
     return None
-
-
-def _files(dataset: Any, picture: int) -> str:
-    """The files of a sample of BasicSR's datasets, which keep them as ``paths``."""
-    paths = getattr(dataset, "paths", None)
-    if not isinstance(paths, list) or picture >= len(paths):
-        return f"sample {picture}"
-    files = paths[picture]
-    return " or ".join(map(str, files.values())) if isinstance(files, dict) else str(files)
 
 
 def build_run_loader(

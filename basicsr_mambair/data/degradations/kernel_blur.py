@@ -97,8 +97,10 @@ def _passes(kernel: Kernel) -> tuple[Kernel, ...]:
     offsets = np.abs(np.argwhere(np.abs(kernel) > _NOTHING * np.abs(kernel).max()) - radius)
     cut = radius - int(offsets.max())
     kernel = kernel[cut : len(kernel) - cut, cut : len(kernel) - cut]
+    if len(kernel) < _SMALLEST_PAIR:
+        return (kernel,)
     columns, strengths, rows = np.linalg.svd(kernel)
-    if len(kernel) < _SMALLEST_PAIR or strengths[1] > _NOTHING * strengths[0]:
+    if strengths[1] > _NOTHING * strengths[0]:
         return (kernel,)
     root = math.sqrt(strengths[0])
     return (root * columns[:, :1], root * rows[:1])

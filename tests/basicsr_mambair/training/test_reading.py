@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from basicsr_mambair.options.errors import OptionError
 from basicsr_mambair.training.loaders import SampleError, WorkerDiedError
 from basicsr_mambair.training.pipeline import RunFolderError
 from tests.basicsr_mambair.training.runs import Runs, contents
@@ -56,6 +57,8 @@ def test_pictures_that_cannot_be_read_are_skipped(
         options["model_type"] = "SRModel" if kind == "PairedImageDataset" else "RestorationModel"
     del options["datasets"]["val"]
     spoil(pairs / "HR" / "coffee.png")
+    cv2.imwrite(str(pairs / "HR" / "astronaut.png"), np.zeros((12, 12, 3), np.uint8))
+    cv2.imwrite(str(pairs / "LR" / "astronautx2.png"), np.zeros((6, 6, 3), np.uint8))
     logger = logging.getLogger("basicsr")
     logger.addHandler(caplog.handler)
     try:
@@ -65,9 +68,10 @@ def test_pictures_that_cannot_be_read_are_skipped(
         logger.removeHandler(caplog.handler)
     assert run.end()["state"]["iter"] == 8
     named = [line for line in caplog.messages if line.startswith("skipped, the next picture")]
-    assert len(named) == 1 and "coffee.png" in named[0]
+    assert len(named) == 2, "the damaged one, and the one that is smaller than a crop"
+    assert all(any(name in line for line in named) for name in ("coffee", "astronaut")), named
     (total,) = (line for line in caplog.messages if "samples took the place of pictures" in line)
-    assert "(1, named above)" in total and int(total.split()[0]) > 0
+    assert "(2, named above)" in total and int(total.split()[0]) > 0
 
 
 @pytest.mark.parametrize("damage", [b"", b"no picture"])
@@ -79,6 +83,11 @@ def test_a_damaged_picture_is_named_where_basicsr_reads(damage: bytes, pairs: Pa
     (pairs / "LR" / "coffeex2.png").write_bytes(damage)
     with pytest.raises(SampleError, match=r"coffeex2\.png or .*: cannot be read: not a"):
         Runs(pairs).train(options)
+
+
+def test_a_validation_skips_nothing(pairs: Path) -> None:
+    with pytest.raises(OptionError, match=r"datasets\.val\.on_bad_image: .*skip is for a training"):
+        Runs(pairs).train(contents(datasets__val__on_bad_image="skip"))
 
 
 def test_a_run_without_any_picture_that_can_be_read_ends(pairs: Path) -> None:
