@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from basicsr_mambair.data.degradations.anisotropic_blur import AnisotropicBlur
@@ -22,6 +21,7 @@ from basicsr_mambair.data.degradations.gaussian_noise import GaussianNoise
 from basicsr_mambair.data.degradations.isotropic_blur import IsotropicBlur
 from basicsr_mambair.data.degradations.jpeg_compression import JpegCompression
 from basicsr_mambair.data.degradations.one_of import OneOf
+from basicsr_mambair.data.degradations.per_picture import degrade_each
 from basicsr_mambair.data.degradations.registry import register_degradation
 from basicsr_mambair.data.degradations.resizing import METHODS, resize
 from basicsr_mambair.data.degradations.sometimes import Sometimes
@@ -121,11 +121,7 @@ class Bsrgan(TensorDegradation):
         return {"method": method, "factor": factor}
 
     def apply_batch(self, images: Tensor, drawn: Sequence[Drawn]) -> Tensor:
-        # One by one: order and sizes differ.
-        results = [
-            self._apply(image[None], each) for image, each in zip(images, drawn, strict=True)
-        ]
-        return torch.cat(results)
+        return degrade_each(self._apply, images, drawn)
 
     def _apply(self, image: Tensor, drawn: Drawn) -> Tensor:
         height, width = image.shape[-2:]

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from basicsr_mambair.data.degradations.per_picture import degrade_each
 from mambair.imaging.pixels import Pixels, to_float
 
 Drawn: TypeAlias = dict[str, Any]
@@ -74,12 +75,12 @@ class PictureDegradation(Degradation):
     """A degradation of one picture in memory, such as a codec."""
 
     def apply_batch(self, images: Tensor, drawn: Sequence[Drawn]) -> Tensor:
-        """Degrades the pictures of a batch one after the other, on the CPU."""
-        results = [
-            to_batch(self.apply(to_picture(image), each))
-            for image, each in zip(images, drawn, strict=True)
-        ]
-        return torch.cat(results).to(images.device)
+        """Degrades each picture of a batch by itself, on the CPU."""
+
+        def degrade(image: Tensor, each: Drawn) -> Tensor:
+            return to_batch(self.apply(to_picture(image[0]), each))
+
+        return degrade_each(degrade, images.cpu(), drawn).to(images.device)
 
 
 class TensorDegradation(Degradation):

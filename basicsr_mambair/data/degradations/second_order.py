@@ -20,6 +20,7 @@ from basicsr_mambair.data.degradations.differentiable_jpeg import Differentiable
 from basicsr_mambair.data.degradations.gaussian_noise import GaussianNoise
 from basicsr_mambair.data.degradations.kernel_blur import convolve
 from basicsr_mambair.data.degradations.mixed_blur import KINDS, PROBABILITIES, MixedBlur
+from basicsr_mambair.data.degradations.per_picture import degrade_each
 from basicsr_mambair.data.degradations.poisson_noise import PoissonNoise
 from basicsr_mambair.data.degradations.registry import register_degradation
 from basicsr_mambair.data.degradations.resizing import METHODS, resize
@@ -140,11 +141,7 @@ class SecondOrder(TensorDegradation):
         return {"first": first, "second": second, "end": end}
 
     def apply_batch(self, images: Tensor, drawn: Sequence[Drawn]) -> Tensor:
-        # One by one: the sizes in between differ.
-        results = [
-            self._apply(image[None], each) for image, each in zip(images, drawn, strict=True)
-        ]
-        return torch.cat(results)
+        return degrade_each(self._apply, images, drawn)
 
     def _apply(self, image: Tensor, drawn: Drawn) -> Tensor:
         height, width = image.shape[-2:]

@@ -112,14 +112,16 @@ def test_it_is_basicsrs(scale: int, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = SecondOrder(scale, resize_range=[0.5, 1.5], resize_range2=[0.5, 1.2])
     image = to_batch(photograph("astronaut", 128, 128))
     rng = np.random.default_rng(scale)
+    errors = []
     for _ in range(8):
         drawn = pipeline.draw(rng)
         expected = stock_result(pipeline, drawn, image, monkeypatch)
-        result = pipeline.apply_batch(image, [drawn])
-        # Rounding to coefficients of JPEG and to 255 steps may fall to either side.
-        differs = (result - expected).abs() > 1e-5
-        assert differs.float().mean() < 0.02
-        assert (result - expected).abs().mean() < 1e-4
+        errors.append((pipeline.apply_batch(image, [drawn]) - expected).abs())
+    # Rounding to coefficients of JPEG and to 255 steps may fall to either side; a single
+    # coefficient changes a whole block.
+    shares = torch.stack([(error > 1e-5).float().mean() for error in errors])
+    assert shares.mean() < 0.02 and (shares > 0).sum() < 4
+    assert torch.stack(errors).mean() < 1e-4
 
 
 def test_every_branch_is_drawn_as_often_as_asked() -> None:
