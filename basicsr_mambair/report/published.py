@@ -1,8 +1,9 @@
 """Published figures (``published.csv``) and their sources (``sources.csv``).
 
-They are transcribed from the tables of the MambaIR and MambaIRv2 papers. Where both print a figure,
-the newer paper's is kept, except for MambaIR on color noise, where its own paper and its weights
-agree. The light table of the MambaIR paper is left out: its authors replaced it.
+They are transcribed from the tables of the MambaIR and MambaIRv2 papers, and from the pages of the
+authors of newer networks; a digest is not a source. Where both papers print a figure, the newer
+one's is kept, except for MambaIR on color noise, where its own paper and its weights agree. The
+light table of the MambaIR paper is left out: its authors replaced it.
 """
 
 from __future__ import annotations
