@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 
 class UserError(Exception):
     """Something the user gave is wrong, or something the user can install is missing.
@@ -16,3 +19,15 @@ class CheckpointError(UserError, RuntimeError):
 
     It is here because finding weights by name needs no torch, which :mod:`mambair.checkpoint` does.
     """
+
+
+def listed(names: Iterable[Any], shown: int = 4) -> str:
+    """The first of some names for a message, and how many more there are.
+
+    Examples:
+        >>> listed("abcdef")
+        'a, b, c, d, and 2 more'
+    """
+    names = [str(name) for name in names]
+    more = f", and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more

@@ -11,9 +11,7 @@ import torch
 
 from basicsr_mambair.runs.states import training_states
 from basicsr_mambair.training.agreement import any_process
-from mambair.errors import UserError
-
-_SHOWN = 4  # pictures named in a line of the log
+from mambair.errors import UserError, listed
 
 
 class TrainingDivergedError(UserError):
@@ -106,5 +104,4 @@ def _pictures(batch: Mapping[str, Any]) -> str:
     paths = batch.get("gt_path") or batch.get("lq_path") or batch.get("key")
     if not isinstance(paths, (list, tuple)) or not paths:
         return "its pictures have no names"
-    more = f", and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-    return ", ".join(map(str, paths[:_SHOWN])) + more
+    return listed(paths)

@@ -15,22 +15,18 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal
 
 from basicsr_mambair.training.interrupts import TrainingInterrupted
+from basicsr_mambair.training.meeting import PeerError, introduce, meet
+from basicsr_mambair.training.words import receive, send
 from mambair.errors import UserError
 
 _GRACE = 5.0  # seconds in which a process may end by itself: it may be writing a checkpoint
 _PATIENCE = 3.0  # seconds between an error of communication and the news of its cause
-_END = b"\0"  # of a word, which may have several lines
 _BYE, _STOP = "bye", "stop"  # words; everything else says why a process has failed
 _TRANSPORTS = ("gloo", "nccl", "connection", "peer", "broken pipe", "store", "socket")
-
-
-class PeerError(UserError):
-    """One of several processes has failed; the message names its rank."""
 
 
 class Peers:
@@ -44,6 +40,9 @@ class Peers:
         processes: how many there are. One process has no peers, and nothing is done.
         advice: how to go on.
         say: where the first process says what has happened, if not on the screen.
+
+    Attributes:
+        notes: what is to be said as soon as there is a log, if there will be one.
     """
 
     def __init__(
@@ -55,6 +54,7 @@ class Peers:
     ) -> None:
         self.rank, self.processes, self.advice = rank, processes, advice
         self._log = say if rank == 0 else None  # only the first process has a log
+        self.notes: list[str] = []
         self._ends = threading.Event()
         self._lock = threading.Lock()
         self._connections: dict[int, socket.socket] = {}
@@ -86,7 +86,7 @@ class Peers:
                 # The first process still writes, and says what it wrote. torchrun ends all as soon
                 # as one has ended, so this one is not it.
                 self._listener.join()
-                _receive(self._connections[0])
+                receive(self._connections[0])
                 _leave(130)
             return False
         if _is_of_communication(error):
@@ -114,19 +114,13 @@ class Peers:
         torch.distributed.broadcast_object_list(shared)
         port, key = shared[0]
         if server is None:
-            own = socket.create_connection((os.environ["MASTER_ADDR"], port), timeout=60)
-            own.settimeout(None)
-            _send(own, f"{key} {self.rank} {os.getpid()} {socket.gethostname()}")
-            self._connections[0] = own
+            self._connections[0] = introduce(os.environ["MASTER_ADDR"], port, key, self.rank)
             return
-        with server:
-            server.settimeout(60)
-            while len(self._connections) < self.processes - 1:
-                accepted, _ = server.accept()
-                given, rank, process, host = _receive(accepted).split()
-                if secrets.compare_digest(given, key):  # not somebody else on the network
-                    self._connections[int(rank)] = accepted
-                    self._names[int(rank)] += f" (process {process} on {host})"
+        for rank, (connection, description) in meet(
+            server, key, range(1, self.processes), self._note
+        ).items():
+            self._connections[rank] = connection
+            self._names[rank] += f" ({description})"
 
     def _listen(self) -> None:
         """Reads what the other ends of the connections say until they are closed."""
@@ -137,7 +131,7 @@ class Peers:
             while selector.get_map():
                 for ready, _ in selector.select():
                     selector.unregister(ready.fileobj)
-                    word = _receive(self._connections[ready.data])
+                    word = receive(self._connections[ready.data])
                     if word != _BYE:
                         self._lose(ready.data, word)
 
@@ -166,25 +160,15 @@ class Peers:
         else:
             os.write(2, f"Error: {text}\n".encode("utf-8", "backslashreplace"))
 
+    def _note(self, text: str) -> None:
+        if self._log is not None:
+            self.notes.append(text)
+        else:
+            os.write(2, f"Warning: {text}\n".encode())
+
     def _tell(self, word: str) -> None:
         for connection in self._connections.values():
-            _send(connection, word)
-
-
-def _send(connection: socket.socket, word: str) -> None:
-    with suppress(OSError):  # if that process has ended, the others find out that it has
-        connection.sendall(word.encode("utf-8", "backslashreplace") + _END)
-
-
-def _receive(connection: socket.socket) -> str:
-    """One word; empty if the connection has been closed."""
-    received = bytearray()
-    try:
-        while not received.endswith(_END) and (more := connection.recv(1)):
-            received += more
-    except OSError:
-        return ""
-    return received.removesuffix(_END).decode("utf-8", "replace")
+            send(connection, word)
 
 
 def _reason(error: BaseException) -> str:

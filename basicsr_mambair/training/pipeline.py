@@ -71,6 +71,8 @@ def run_training(options: dict[str, Any], option_file: str, root: str) -> None:
             raise _not_writable(error, log_file.parent) from error
         log.info(get_env_info())
         log.info(dict2str(options))
+        for each in peers.notes:
+            log.warning(each)
         if options["rank"] == 0:
             _sweep(options, log)
         if options["num_gpu"] and not repeatable:

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 
 from mambair.checkpoint import CheckpointError, non_finite, save_checkpoint
-
-_SHOWN = 4  # names in a message
+from mambair.errors import listed
 
 
 class CheckpointWriter:
@@ -89,10 +88,9 @@ def write_healthy(contents: Mapping[str, Any], path: str, checked: tuple[str, ..
     """
     wrong = non_finite({key: contents[key] for key in checked})
     if wrong:
-        more = f", and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
         raise CheckpointError(
             f"{path}: is not written, because these values are not finite (NaN or infinite): "
-            f"{', '.join(wrong[:_SHOWN])}{more}; the checkpoints before it are as they were. "
+            f"{listed(wrong)}; the checkpoints before it are as they were. "
             "Continue from the last with --auto_resume and a smaller learning rate, or with "
             "train.grad_clip_norm"
         )

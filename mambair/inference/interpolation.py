@@ -12,9 +12,7 @@ from torch import Tensor
 
 from mambair.archs.registry import DetectionError, detect_network
 from mambair.checkpoint import SECTION_KEY, State, load_checkpoint, weights_of, without_prefixes
-from mambair.errors import CheckpointError
-
-_SHOWN = 4  # names listed in an error before "and n more"
+from mambair.errors import CheckpointError, listed
 
 Source = tuple[str | os.PathLike[str], Mapping[str, Tensor]]
 
@@ -122,7 +120,7 @@ def _check_same(
         if name in b and a[name].shape != b[name].shape
     ]
     lines = [
-        f"{label}: {_listed(names)}"
+        f"{label}: {listed(names)}"
         for label, names in (
             (f"only in {path_a}", only_a),
             (f"only in {path_b}", only_b),
@@ -133,8 +131,3 @@ def _check_same(
     if lines:
         head = f"{path_a} and {path_b}: not weights of the same network, so they cannot be mixed"
         raise CheckpointError("\n  ".join([head, *lines]))
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

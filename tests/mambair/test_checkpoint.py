@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import nn
 
-from mambair import checkpoint
 from mambair.archs import MambaIRv2Light
 from mambair.archs.registry import describe_weights
 from mambair.checkpoint import (
@@ -47,7 +46,7 @@ def test_a_failed_write_leaves_the_old_file(
         file.write(b"half of it")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.torch, "save", full)
+    monkeypatch.setattr(torch, "save", full)
     with pytest.raises(
         CheckpointError, match=r"a\.pth: .*could not be written: the disk is full: .* needed"
     ):

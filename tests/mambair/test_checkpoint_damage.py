@@ -126,7 +126,7 @@ def test_a_full_disk_is_named_with_what_is_needed(
     def on_full_disk(path: Path, contents: object) -> None:
         write(path, lambda file: contents(_Full(file)))  # type: ignore[operator]
 
-    monkeypatch.setattr("mambair.checkpoint.write_atomically", on_full_disk)
+    monkeypatch.setattr("mambair.checkpoint.writing.write_atomically", on_full_disk)
     with pytest.raises(CheckpointError, match=r"the disk is full: 2\.0 MB are needed and .* free$"):
         save_checkpoint({"params": {"x": torch.zeros(500_000)}}, path)
     assert path.read_bytes() == before

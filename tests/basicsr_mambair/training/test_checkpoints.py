@@ -135,16 +135,16 @@ def test_room_is_checked_before_the_first_iteration(
 
 
 def test_a_write_that_fails_stops_the_run(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mambair import checkpoint
+    from mambair.checkpoint import writing
 
-    write = checkpoint.write_atomically
+    write = writing.write_atomically
 
     def sometimes(path: Any, contents: Any) -> None:
         if "net_g_6" in str(path):
             raise OSError(28, "No space left on device")
         write(path, contents)
 
-    monkeypatch.setattr(checkpoint, "write_atomically", sometimes)
+    monkeypatch.setattr(writing, "write_atomically", sometimes)
     runs = Runs(pairs)
     with pytest.raises(CheckpointError, match=r"net_g_6\.pth: .*the disk is full: .* are needed"):
         runs.train(contents(total=60, logger__keep_last=1))

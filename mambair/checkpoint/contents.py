@@ -1,0 +1,40 @@
+"""What a checkpoint holds: names, sizes, and numbers that are not finite."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+State = dict[str, Tensor]
+
+# The entry (of safetensors: of the metadata) that holds the section which builds the network.
+SECTION_KEY = "network"
+
+
+def size_of(contents: Any) -> int:
+    """The bytes of the tensors in a checkpoint, at any depth."""
+    if torch.is_tensor(contents):
+        return contents.numel() * contents.element_size()
+    if isinstance(contents, Mapping):
+        return sum(size_of(value) for value in contents.values())
+    return sum(map(size_of, contents)) if isinstance(contents, (list, tuple)) else 0
+
+
+def non_finite(contents: Any, name: str = "") -> list[str]:
+    """Names the tensors and numbers in a checkpoint, at any depth, that are infinite or NaN."""
+    if torch.is_tensor(contents):
+        inexact = contents.is_floating_point() or contents.is_complex()
+        return [name] if inexact and not bool(torch.isfinite(contents).all()) else []
+    if isinstance(contents, float):
+        return [] if math.isfinite(contents) else [name]
+    if isinstance(contents, Mapping):
+        pairs: Iterable[tuple[Any, Any]] = contents.items()
+    elif isinstance(contents, (list, tuple)):
+        pairs = enumerate(contents)
+    else:
+        return []
+    return [each for key, value in pairs for each in non_finite(value, f"{name}.{key}".lstrip("."))]
