@@ -1,8 +1,9 @@
 """A linear layer with the operations around it, in one pass over the tokens.
 
-On CPUs a C++ kernel takes a lot of tokens through normalization, product, GELU and residuals
-while it is in cache, and again for the gradients, for which only the inputs are kept; everywhere
-else PyTorch's operators do the same one by one.
+On CPUs a C++ kernel takes the tokens lot by lot (a few at a time: see the glossary of block.h)
+through normalization, product, GELU and residuals while they are in cache, and again for the
+gradients, for which only the inputs are kept; everywhere else PyTorch's operators do the same one
+by one.
 """
 
 from __future__ import annotations

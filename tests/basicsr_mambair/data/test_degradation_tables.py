@@ -7,8 +7,8 @@ import re
 import numpy as np
 import yaml
 
-from basicsr_mambair.data.degradation_tables import degradation_tables
 from basicsr_mambair.data.degradations import DEGRADATIONS, build_degradation
+from basicsr_mambair.data.degradations.__main__ import degradation_tables
 from basicsr_mambair.data.degradations.arguments import check_arguments
 from basicsr_mambair.options.calls import parameters_of
 from basicsr_mambair.options.tables import BEGIN, with_tables
@@ -19,7 +19,7 @@ PAGE = (ROOT / "docs" / "degradations.md").read_text(encoding="utf-8")
 
 def test_the_page_has_the_tables_of_the_code() -> None:
     assert with_tables(PAGE, degradation_tables()) == PAGE, (
-        "run: python -m basicsr_mambair.data.degradation_tables docs/degradations.md"
+        "run: python -m basicsr_mambair.data.degradations docs/degradations.md"
     )
 
 

@@ -1,6 +1,6 @@
 """The tables of ``docs/degradations.md``, made from the classes and their docstrings.
 
-``python -m basicsr_mambair.data.degradation_tables docs/degradations.md`` rewrites the text between
+``python -m basicsr_mambair.data.degradations docs/degradations.md`` rewrites the text between
 the page's two markers.
 """
 
