@@ -19,6 +19,11 @@ _OUTPUT = Path("results/report")
     help="Test option file (YAML) to measure; may be repeated.",
 )  # fmt: skip
 @click.option(
+    "--compare", "compared", nargs=2, metavar="BEFORE AFTER",
+    help="Print what the networks of two test option files cost and reach, beside each other; "
+    "nothing is measured.",
+)  # fmt: skip
+@click.option(
     "-o",
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
@@ -56,6 +61,7 @@ _OUTPUT = Path("results/report")
 def report(
     folders: tuple[Path, ...],
     paths: tuple[str, ...],
+    compared: tuple[str, str] | None,
     output: Path,
     routing: str | None,
     tile: str | None,
@@ -73,12 +79,18 @@ def report(
     basicsr report -opt options/test/mambairv2_light_x2.yml
     basicsr report -opt FILE --self-ensemble --routing sampled
     basicsr report results/measurements/test_tiny_x2 results/measurements/test_tiny_x3
+    basicsr report --compare options/test/mambair_light_x2.yml options/test/mambairv2_light_x2.yml
     """
-    from basicsr_mambair.report import Variant, measure, plan, read, write_report
+    from basicsr_mambair.report import Variant, compare, measure, plan, read, write_report
     from basicsr_mambair.report.panels import check_chosen, picture_names
     from basicsr_mambair.training.requirements import require_basicsr
     from mambair.inference.tiles import TileError, parse_tile
 
+    if compared is not None:
+        if paths:
+            raise click.UsageError("--compare measures nothing: give -opt in a command of its own")
+        click.echo(compare(*compared, [read(folder) for folder in folders]))
+        return
     if not paths and not folders:
         raise click.UsageError("nothing to report: give -opt FILE or folders of measurements")
     if tile is not None:

@@ -1,5 +1,6 @@
 """Measures option files, and reports the figures beside published ones."""
 
+from basicsr_mambair.report.comparison import compare
 from basicsr_mambair.report.evaluation import Plan, measure, plan
 from basicsr_mambair.report.records import (
     Measurement,
@@ -14,6 +15,7 @@ __all__ = [
     "MeasurementError",
     "Plan",
     "Variant",
+    "compare",
     "measure",
     "plan",
     "read",

@@ -245,7 +245,7 @@ def _about(options: dict[str, Any], path: Path, variant: Variant) -> dict[str, A
 
     scale = int(options.get("scale", 1))
     section = options["network_g"]
-    cost = _count(section, scale)
+    cost = count_cost(section, scale)
     weights = Path(options["path"]["pretrain_network_g"])
     device = "cpu" if options["num_gpu"] == 0 else torch.cuda.get_device_name()
     # Absent where 8 bits are measured, so that measurements from before the key stay valid.
@@ -270,8 +270,17 @@ def _about(options: dict[str, Any], path: Path, variant: Variant) -> dict[str, A
     }
 
 
-def _count(section: dict[str, Any], scale: int) -> dict[str, int | None]:
-    """Counts parameters and MACs; ``None`` for a network that needs values to be built."""
+def count_cost(section: dict[str, Any], scale: int) -> dict[str, int | None]:
+    """Counts parameters and MACs for an output of 1280×720.
+
+    Args:
+        section: ``network_g``.
+        scale: of the network.
+
+    Returns:
+        ``parameters``, ``macs``, and ``published_macs``, counted as the papers do; ``None`` for a
+        network that needs values to be built.
+    """
     try:
         cost = measure_network(section, *(side // scale for side in _OUTPUT))
     except (RuntimeError, NotImplementedError):

@@ -1,9 +1,9 @@
-"""Published figures (``published.csv``) and their sources (``sources.csv``).
+"""Published figures, their sources, and claims: ``published.csv``, ``sources.csv``, ``claims.csv``.
 
-They are transcribed from the tables of the MambaIR and MambaIRv2 papers, and from the pages of the
-authors of newer networks; a digest is not a source. Where both papers print a figure, the newer
-one's is kept, except for MambaIR on color noise, where its own paper and its weights agree. The
-light table of the MambaIR paper is left out: its authors replaced it.
+The figures are transcribed from the tables of the MambaIR and MambaIRv2 papers, and from the pages
+of the authors of newer networks; a digest is not a source. Where both papers print a figure, the
+newer one's is kept, except for MambaIR on color noise, where its own paper and its weights agree.
+The light table of the MambaIR paper is left out: its authors replaced it.
 """
 
 from __future__ import annotations
@@ -52,6 +52,27 @@ class Source:
     protocol: str
 
 
+@dataclass(frozen=True)
+class Claim:
+    """What an article says of two networks.
+
+    Attributes:
+        task: as in :class:`Figure`.
+        setting: as in :class:`Figure`.
+        before: method that the other one is compared with.
+        after: the other method.
+        claim: the differences as they are quoted, and where.
+        remark: which figures give them, and what cannot be matched.
+    """
+
+    task: str
+    setting: int
+    before: str
+    after: str
+    claim: str
+    remark: str
+
+
 @cache
 def figures() -> tuple[Figure, ...]:
     """Returns every published figure in the package."""
@@ -79,6 +100,22 @@ def sources() -> dict[str, Source]:
     return {
         line["source"]: Source(line["citation"], line["protocol"]) for line in _lines("sources.csv")
     }
+
+
+@cache
+def claims() -> tuple[Claim, ...]:
+    """Returns the claims about pairs of networks."""
+    return tuple(
+        Claim(
+            line["task"],
+            int(line["setting"]),
+            line["before"],
+            line["after"],
+            line["claim"],
+            line["remark"],
+        )
+        for line in _lines("claims.csv")
+    )
 
 
 def figures_for(task: str, setting: int, method: str | None) -> list[Figure]:
