@@ -11,7 +11,7 @@ import contextlib
 import copy
 import math
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,7 +98,7 @@ def measure_network(section: Mapping[str, Any], height: int, width: int) -> Comp
     aten, own = torch.ops.aten, torch.ops.mambair
     formulas = {own.selective_scan: _scan_operations, aten.native_layer_norm: _norm_operations}
     counter = FlopCounterMode(display=False, custom_mapping=formulas)
-    with torch.no_grad(), _LiveBytes() as live, counter:
+    with torch.no_grad(), _counting_tokens(net) as tokens, _LiveBytes() as live, counter:
         net.eval()(x)
     counts = counter.get_flop_counts()
     macs = dict.fromkeys(("linear", "convolution", "attention", "scan"), 0)
@@ -111,7 +111,7 @@ def measure_network(section: Mapping[str, Any], height: int, width: int) -> Comp
         macs["linear"] += products
     extra = {
         "LayerNorm": counts["Global"].get(aten.native_layer_norm, 0) // 2,
-        "one-hot product": _one_hot_macs(net, height, width),
+        "one-hot product": _one_hot_macs(tokens),
     }
     parameters = sum(p.numel() for p in net.parameters() if p.requires_grad)
     return Complexity(parameters, (height, width), macs, extra, live.peak, _saved_bytes(net, x))
@@ -161,14 +161,27 @@ def _modules_without_attention(net: nn.Module) -> list[str]:
     return [f"{root}.{name}" for name, each in net.named_modules() if isinstance(each, VisionSSM)]
 
 
-def _one_hot_macs(net: nn.Module, height: int, width: int) -> int:
+@contextlib.contextmanager
+def _counting_tokens(net: nn.Module) -> Iterator[dict[AttentiveSSM, int]]:
+    """Yields how many tokens pass through every module that routes."""
+    tokens: dict[AttentiveSSM, int] = {}
+
+    def note(module: AttentiveSSM, arguments: tuple[Tensor, ...]) -> None:
+        tokens[module] = arguments[0].shape[1] * arguments[0].shape[2]  # of (B, H, W, C)
+
+    routing = [each for each in net.modules() if isinstance(each, AttentiveSSM)]
+    handles = [each.register_forward_pre_hook(note) for each in routing]
+    try:
+        yield tokens
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _one_hot_macs(tokens: Mapping[AttentiveSSM, int]) -> int:
     """The published code multiplies one-hot classes by the dictionary of prompts."""
-    multiple = getattr(net, "padded_to", 1)
-    tokens = math.ceil(height / multiple) * math.ceil(width / multiple) * multiple**2
     return sum(
-        tokens * module.num_tokens * module.selectiveScan.d_state
-        for module in net.modules()
-        if isinstance(module, AttentiveSSM)
+        count * module.num_tokens * module.selectiveScan.d_state for module, count in tokens.items()
     )
 
 

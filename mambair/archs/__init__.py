@@ -6,8 +6,9 @@ import pkgutil
 from mambair.archs.mambair_arch import MambaIR
 from mambair.archs.mambair_unet_arch import MambaIRUNet
 from mambair.archs.mambairv2_arch import MambaIRv2, MambaIRv2Light
+from mambair.archs.mambairv2_unet_arch import MambaIRv2UNet
 
-__all__ = ["MambaIR", "MambaIRUNet", "MambaIRv2", "MambaIRv2Light"]
+__all__ = ["MambaIR", "MambaIRUNet", "MambaIRv2", "MambaIRv2Light", "MambaIRv2UNet"]
 
 for _module in pkgutil.iter_modules(__path__):
     if _module.name.endswith("_arch"):  # which registers the networks in it

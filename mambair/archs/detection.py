@@ -26,6 +26,21 @@ def detect_frame(state: Mapping[str, Tensor], blocks: str) -> dict[str, Any]:
     }
 
 
+def detect_unet(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The arguments of :class:`RestorationUNet`."""
+    dim, inp_channels = state["patch_embed.proj.weight"].shape[:2]
+    levels = [*(f"encoder_level{index}" for index in (1, 2, 3)), "latent"]
+    return {
+        "inp_channels": inp_channels,
+        "out_channels": state["output.weight"].shape[0],
+        "dim": dim,
+        "num_blocks": [count_prefixes(state, f"{level}.{{}}.") for level in levels],
+        "num_refinement_blocks": count_prefixes(state, "refinement.{}."),
+        "bias": "output.bias" in state,
+        "dual_pixel_task": "skip_conv.weight" in state,
+    }
+
+
 def count_prefixes(state: Mapping[str, Tensor], pattern: str) -> int:
     """How many of ``pattern.format(0)``, ``pattern.format(1)``, … are prefixes of a key."""
     count = 0

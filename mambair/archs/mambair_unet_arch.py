@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from mambair.archs.blocks import init_linear
-from mambair.archs.detection import count_prefixes, width_ratio
+from mambair.archs.detection import detect_unet, width_ratio
 from mambair.archs.registry import register_arch
 from mambair.archs.unet import RestorationUNet
 from mambair.archs.vision_block import SQUEEZE, VisionStateSpaceBlock, check_drop_path
@@ -70,7 +70,7 @@ class MambaIRUNet(RestorationUNet):
             )
         check_drop_path(drop_path_rate)
 
-        def block(channels: int) -> VisionStateSpaceBlock:
+        def block(_level: int, channels: int) -> VisionStateSpaceBlock:
             hidden_dim = int(channels * mlp_ratio)
             return VisionStateSpaceBlock(
                 channels, _D_STATE, hidden_dim, light=False, drop_path=drop_path_rate, eps=_EPS
@@ -88,17 +88,7 @@ class MambaIRUNet(RestorationUNet):
         """Constructor arguments of a state dict; ``None``: it is another network's."""
         if "encoder_level1.0.self_attention.A_logs" not in state:
             return None
-        dim, inp_channels = state["patch_embed.proj.weight"].shape[:2]
-        levels = [*(f"encoder_level{index}" for index in (1, 2, 3)), "latent"]
+        frame = detect_unet(state)
         # The widest level says most about the ratio: each level rounds its own width down.
         widest = state["latent.0.self_attention.out_norm.weight"].shape[0]
-        return {
-            "inp_channels": inp_channels,
-            "out_channels": state["output.weight"].shape[0],
-            "dim": dim,
-            "num_blocks": [count_prefixes(state, f"{level}.{{}}.") for level in levels],
-            "mlp_ratio": width_ratio(widest, 8 * dim),
-            "num_refinement_blocks": count_prefixes(state, "refinement.{}."),
-            "bias": "output.bias" in state,
-            "dual_pixel_task": "skip_conv.weight" in state,
-        }
+        return {**frame, "mlp_ratio": width_ratio(widest, 8 * frame["dim"])}

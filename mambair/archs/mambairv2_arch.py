@@ -27,6 +27,7 @@ from mambair.archs.restoration_net import (
     Upsampler,
     residual_conv,
 )
+from mambair.archs.routed_network import RoutedNetwork
 from mambair.ops.window_attention import relative_position_index
 from mambair.signatures import suggests_arguments
 
@@ -35,7 +36,7 @@ _BLOCK = "layers.0.residual_group.layers.0"
 
 @register_arch
 @suggests_arguments
-class MambaIRv2(RestorationNet):
+class MambaIRv2(RoutedNetwork, RestorationNet):
     """Attentive state-space restoration network.
 
     Args:
@@ -116,9 +117,6 @@ class MambaIRv2(RestorationNet):
         _check_arguments(patch_size, embed_dim, depths, num_heads, convffn_kernel_size)
         self.window_size = window_size
         self.set_routing(routing, routing_seed)
-        self.set_training_noise("global")
-        # Not a buffer: it is not part of the weights, and other processes have other places.
-        self._noise_place: Tensor | None = None
 
         self.register_buffer("relative_position_index_SA", relative_position_index(window_size))
         self.absolute_pos_embed: nn.Parameter | None = None
@@ -178,56 +176,6 @@ class MambaIRv2(RestorationNet):
         if arguments["ape"]:
             arguments["img_size"] = math.isqrt(state["absolute_pos_embed"].shape[1])
         return arguments
-
-    def set_routing(
-        self, routing: Literal["sampled", "argmax"], routing_seed: int | None = 0
-    ) -> None:
-        """Changes how tokens choose their prompt in ``eval()``; see the class's arguments."""
-        if routing not in ("sampled", "argmax"):
-            raise ValueError(f"routing must be 'sampled' or 'argmax', got {routing!r}")
-        self.routing = routing
-        self.routing_seed = routing_seed
-
-    def set_training_noise(self, noise: Literal["global", "fused"]) -> None:
-        """Changes where the Gumbel noise of training comes from.
-
-        Args:
-            noise: ``"global"`` (at first): PyTorch's global generator, one tensor a block, the draw
-                of the published code; ``"fused"``: one number of that generator a forward pass, and
-                a hash of it and the element, which a kernel computes where it is used.
-        """
-        if noise not in ("global", "fused"):
-            raise ValueError(f"training noise must be 'global' or 'fused', got {noise!r}")
-        self.training_noise = noise
-
-    def place_training_noise(self, seed: int, first: int) -> None:
-        """Says which noise the next forward passes draw, in place of PyTorch's generator.
-
-        With ``"fused"`` noise, a batch that is run in parts, or by several processes, gets the
-        noise that it would get as a whole.
-
-        Args:
-            seed: any int32, another one for every step of a training.
-            first: number of the first element of the batch in the whole.
-        """
-        if self._noise_place is None:
-            self._noise_place = torch.zeros(2, dtype=torch.int32)
-        self._noise_place[0], self._noise_place[1] = seed, first
-
-    def _current_routing(self, device: torch.device) -> Routing:
-        if self.training and self.training_noise == "fused" and self._noise_place is not None:
-            place = self._noise_place.to(device, copy=True)  # blocks may be run again later
-            return Routing("fresh", place[:1], place[1:])
-        if self.training and self.training_noise == "fused":
-            seed = torch.randint(-(2**31), 2**31 - 1, (1,), dtype=torch.int32, device=device)
-            return Routing("fresh", seed)
-        if self.training:
-            return Routing("global")
-        if self.routing == "argmax":
-            return Routing("argmax")
-        if self.routing_seed is None:
-            return Routing("global")
-        return Routing("seeded", self.routing_seed)
 
     def _stage_arguments(self, x: Tensor) -> tuple[Tensor, Routing]:
         return self.relative_position_index_SA, self._current_routing(x.device)

@@ -42,6 +42,12 @@ CHANGES_UNET = [
     dict(dim=34, mlp_ratio=1.49, inp_channels=1, out_channels=1),  # rounded down on every level
     dict(inp_channels=6, dual_pixel_task=True),
 ]
+CHANGES_UNET_V2 = [
+    {},
+    dict(num_heads=[3, 2, 5, 6], window_size=[2, 6, 3, 1], num_tokens=[9, 7, 3, 2]),
+    dict(inner_rank=[1, 2, 3, 4], d_state=5, convffn_kernel_size=3, qkv_bias=False),
+    dict(dim=34, num_heads=[2, 2, 2, 2], mlp_ratio=1.49),
+]
 SECTIONS = [tiny_network(**change) for change in CHANGES] + [
     {"type": "MambaIR", "embed_dim": 30, "depths": [1, 2], "d_state": 2, "mlp_ratio": 2.0} | change
     for change in CHANGES_V1

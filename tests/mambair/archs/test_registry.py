@@ -22,11 +22,17 @@ _SMALL: dict[str, Any] = {
     "upsampler": "pixelshuffledirect", "dim": 30, "num_blocks": [1, 1, 1, 1],
     "num_refinement_blocks": 1,
 }  # fmt: skip
+# The four levels of a U have their own.
+_SMALL_U: dict[str, Any] = {
+    name: [value[0] if isinstance(value, list) else value] * 4
+    for name in ("num_heads", "window_size", "inner_rank", "num_tokens")
+    for value in [_SMALL[name]]
+}
 
 
 def small(cls: type[nn.Module], **changes: Any) -> dict[str, Any]:
     known = inspect.signature(cls.__init__).parameters
-    arguments = {**_SMALL, **changes}
+    arguments = {**_SMALL, **(_SMALL_U if "num_blocks" in known else {}), **changes}
     return {"type": cls.__name__, **{k: v for k, v in arguments.items() if k in known}}
 
 
