@@ -18,12 +18,14 @@ class Outcome:
             one that was not damaged, the file was read with the right contents.
         unnamed: what was seen in each of the other tries: a traceback, a crash, a hang, a wrong
             result without a word. With the seed it tells how to do it again.
+        note: what the counts do not say.
     """
 
     damage: str
     named: int = 0
     survived: int = 0
     unnamed: list[str] = field(default_factory=list)
+    note: str = ""
 
     @property
     def tried(self) -> int:
@@ -34,7 +36,7 @@ class Outcome:
         """The counts as plain values."""
         return {
             "damage": self.damage, "tried": self.tried, "named": self.named,
-            "survived": self.survived, "unnamed": self.unnamed,
+            "survived": self.survived, "unnamed": self.unnamed, "note": self.note,
         }  # fmt: skip
 
 
@@ -47,6 +49,8 @@ class Provoke(Protocol):
         Args:
             budget: about how many tries, over all rows; a module says in ``QUICK`` how many take
                 a test some seconds, and in ``FULL`` how many make the page docs/reliability.md.
+                Damage to commands takes a further argument, ``python``: the interpreter whose
+                installed package is damaged, so that versions can be compared.
             seed: of everything that is drawn; the same seed does the same damage.
             folder: an empty folder of its own.
 
