@@ -126,25 +126,39 @@ class Training:
             time.sleep(0.01)
 
     def end(self) -> dict[str, Any]:
-        """What is compared bit for bit: weights, averages, optimizers, losses, figures.
-
-        Raises:
-            CheckpointError: the run has not left what it must.
-        """
-        return {
-            "weights": {p.name: load_checkpoint(p) for p in self.own.glob("models/*_latest.pth")},
-            "state": load_checkpoint(self.own / "training_states" / f"{self.total}.state"),
-            "figures": figures(self.own),
-        }
+        """What is compared with other runs: :func:`end_of`."""
+        return end_of(self.own, self.total)
 
     def unlike(self, expected: dict[str, Any]) -> str:
-        """What differs from another run's :meth:`end`, and what should not lie about."""
-        try:
-            found = differences(expected, self.end())
-        except CheckpointError as error:
-            return str(error)
-        found += [f"stray {path.name}" for path in strays(self.own)]
-        return f"{len(found)} differences: {', '.join(found[:3])}" if found else ""
+        """What differs from the end of another run: :func:`unlike`."""
+        return unlike(self.own, self.total, expected)
+
+
+def end_of(own: Path, total: int) -> dict[str, Any]:
+    """What is compared bit for bit: weights, averages, optimizers, losses, figures.
+
+    Args:
+        own: the folder that a run has written.
+        total: its last iteration.
+
+    Raises:
+        CheckpointError: the run has not left what it must.
+    """
+    return {
+        "weights": {path.name: load_checkpoint(path) for path in own.glob("models/*_latest.pth")},
+        "state": load_checkpoint(own / "training_states" / f"{total}.state"),
+        "figures": figures(own),
+    }
+
+
+def unlike(own: Path, total: int, expected: dict[str, Any]) -> str:
+    """What differs from the end of another run, and what should not lie about; empty: nothing."""
+    try:
+        found = differences(expected, end_of(own, total))
+    except CheckpointError as error:
+        return str(error)
+    found += [f"stray {path.name}" for path in strays(own)]
+    return f"{len(found)} differences: {', '.join(found[:3])}" if found else ""
 
 
 def strays(folder: Path) -> list[Path]:
