@@ -13,7 +13,7 @@ from benchmarks.damage.outcome import Outcome
 from benchmarks.damage.stopping import Stop, stop_and_continue
 from benchmarks.damage.training import Training, kill, strays
 
-QUICK, FULL = 2, 120
+QUICK, FULL = 1, 120
 
 KILL = "SIGKILL at a random moment"
 POWER = "SIGKILL, then the newest state or weights cut at a random byte (power)"

@@ -58,6 +58,7 @@ class Training:
         python: the interpreter whose installed package trains.
         total: iterations.
         saved_every: iterations between checkpoints; the last three stay.
+        launcher: a command that the training is an argument of.
     """
 
     folder: Path
@@ -65,6 +66,7 @@ class Training:
     python: str = sys.executable
     total: int = TOTAL
     saved_every: int = 3
+    launcher: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.legs = 0
@@ -85,20 +87,21 @@ class Training:
         """The training states that are there, by iteration."""
         return {int(each.stem): each for each in self.own.glob("training_states/*.state")}
 
-    def start(self, *force: str, **popen: Any) -> subprocess.Popen[bytes]:
+    def start(self, *force: str, resume: bool = True) -> subprocess.Popen[bytes]:
         """Starts a leg on one thread, in a process group of its own.
 
         Args:
             force: changes of options, as ``--force_yml`` takes them.
-            popen: more for the process.
+            resume: whether ``--auto_resume`` is given.
         """
         self.legs += 1
-        command = [self.python, "-m", "basicsr_mambair", "train", "-opt", "run.yml"]
-        command += ["--auto_resume", *(["--force_yml", *force] if force else [])]
+        command = [*self.launcher, self.python, "-m", "basicsr_mambair", "train"]
+        command += ["-opt", "run.yml", *(["--auto_resume"] if resume else [])]
+        command += ["--force_yml", *force] if force else []
         with (self.folder / f"leg-{self.legs}.txt").open("wb") as output:
             return subprocess.Popen(
                 command, cwd=self.folder, stdout=output, stderr=output, start_new_session=True,
-                env={**os.environ, "OMP_NUM_THREADS": "1"}, **popen,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
             )  # fmt: skip
 
     def output(self) -> str:
@@ -159,6 +162,19 @@ def unlike(own: Path, total: int, expected: dict[str, Any]) -> str:
         return str(error)
     found += [f"stray {path.name}" for path in strays(own)]
     return f"{len(found)} differences: {', '.join(found[:3])}" if found else ""
+
+
+def refusal(output: str, *names: str) -> str:
+    """What is wrong with the way a command refused; empty if one sentence names the fault.
+
+    Args:
+        output: what it printed.
+        names: words of which its last line must hold one.
+    """
+    last = tail(output)
+    if "Traceback" in output:
+        return f"a traceback: {last}"
+    return "" if any(name in last for name in names) else f"not named: {last}"
 
 
 def strays(folder: Path) -> list[Path]:
