@@ -105,15 +105,20 @@ def photograph(name: str = "coffee", height: int = 96, width: int = 128) -> np.n
     return image[60 : 60 + height, 80 : 80 + width]
 
 
-@pytest.fixture
-def pairs(tmp_path: Path) -> Path:
-    """A miniature SR data set: ``HR/*.png`` and ``LR/*x2.png`` of three photographs."""
-    for folder in ("HR", "LR"):
-        (tmp_path / folder).mkdir()
+def write_pairs(folder: Path) -> None:
+    """Writes a miniature SR data set: ``HR/*.png`` and ``LR/*x2.png`` of three photographs."""
+    for part in ("HR", "LR"):
+        (folder / part).mkdir()
     for name in ("astronaut", "chelsea", "coffee"):
         image = photograph(name)
-        cv2.imwrite(str(tmp_path / "HR" / f"{name}.png"), image)
-        cv2.imwrite(str(tmp_path / "LR" / f"{name}x2.png"), imresize(image, 1 / 2))
+        cv2.imwrite(str(folder / "HR" / f"{name}.png"), image)
+        cv2.imwrite(str(folder / "LR" / f"{name}x2.png"), imresize(image, 1 / 2))
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """A folder with the miniature SR data set of :func:`write_pairs`."""
+    write_pairs(tmp_path)
     return tmp_path
 
 

@@ -51,10 +51,14 @@ def threads(process: int | None = None) -> int | None:
         return threading.active_count() if process is None else None
 
 
-def children() -> list[int]:
-    """The processes that this one has started and that live, on Linux; elsewhere none."""
+def children(process: int | None = None) -> list[int]:
+    """The processes that a process has started and that live, on Linux; elsewhere none.
+
+    Args:
+        process: its number; ``None``: this one.
+    """
     found: list[int] = []
-    for file in Path("/proc/self/task").glob("*/children"):
+    for file in (_place(process) / "task").glob("*/children"):
         try:
             found += map(int, file.read_text().split())
         except OSError:  # the thread has just ended
