@@ -14,6 +14,8 @@ from basicsr_mambair.options.stock import GanTrain, ModelOptions
 from mambair.inference.tiles import TileError, parse_tile
 
 CLIP_NORM = 0.01  # of Restormer's `use_grad_clip`
+# Those of torch.optim that treat every element alone, in a form that parts of tensors go through.
+SHARDED_OPTIMIZERS = "ASGD Adadelta Adagrad Adam AdamW Adamax NAdam RAdam RMSprop SGD".split()
 Wrong = Iterator[tuple[str, str]]  # a key, and what is wrong with it
 
 
@@ -39,6 +41,11 @@ class RestorationTrain(TrainOptions):
     compile: bool | str | None = option(
         False, doc="Compile the network: true, or a backend of torch.compile."
     )
+    sharding: Literal["fsdp2"] | None = option(
+        None,
+        doc="Share out weights, gradients and optimizer states among the processes "
+        "(`fully_shard`); null: every process holds all.",
+    )
 
     ema_start: int = option(
         0, doc="Iteration up to which the averaged weights follow the weights.", ge=0, le=10**12
@@ -62,6 +69,8 @@ class RestorationTrain(TrainOptions):
     def check_together(train: Mapping[str, Any], options: Mapping[str, Any]) -> Wrong:
         """Reports problems that no single value shows."""
         yield from _check_average(train)
+        if train.get("sharding"):
+            yield from _check_sharding(train, options)
         for key, own in (("use_grad_clip", "grad_clip_norm"), ("mixing_augs", "mixup")):
             if train.get(key) and train.get(own):
                 yield key, f"says what {own} says; one of them is enough"
@@ -110,6 +119,21 @@ def _check_average(train: Mapping[str, Any]) -> Wrong:
         yield "ema_decay", f"must be 0: {cls.__name__} averages the weights itself"
 
 
+def _check_sharding(train: Mapping[str, Any], options: Mapping[str, Any]) -> Wrong:
+    """What cannot be done with parts of tensors."""
+    for key, value in (
+        ("train.compile", train.get("compile")),
+        ("find_unused_parameters", options.get("find_unused_parameters")),
+    ):
+        if value:
+            yield "sharding", f"does not go together with {key}: {value}"
+    section = train.get("optim_g")
+    name = section.get("type") if isinstance(section, dict) else None
+    if name not in SHARDED_OPTIMIZERS:
+        known = ", ".join(SHARDED_OPTIMIZERS)
+        yield "sharding", f"needs an optimizer that treats every weight alone ({known}), not {name}"
+
+
 def _check_submission(options: Mapping[str, Any]) -> Wrong:
     """Only some data sets have a benchmark to send results to, and training sends none."""
     from basicsr.utils.registry import DATASET_REGISTRY
@@ -130,6 +154,11 @@ class RestorationGANTrain(RestorationTrain, GanTrain):
     gan_opt: dict[str, Any] = option(doc="Adversarial loss: `type`, arguments.")
     ldl_opt: dict[str, Any] | None = option(
         None, doc="Locally discriminative loss; needs `ema_decay`."
+    )
+    sharding: Literal["fsdp2"] | None = option(
+        None,
+        doc="Must be null: networks that train against each other are not shared out.",
+        check=lambda _: "must be null: networks that train against each other are not shared out",
     )
 
 

@@ -23,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from basicsr_mambair.models.augmentation import BatchAugmentation
 from basicsr_mambair.models.averaging import ScheduleFree, ema_decay_at
 from basicsr_mambair.models.options import CLIP_NORM, IMAGE_CLEAN, RESTORATION, RestorationVal
+from basicsr_mambair.models.sharding import Sharding, parts_for, whole
 from basicsr_mambair.models.training_losses import TrainingLosses, check_loss_sections
 from basicsr_mambair.models.validation import baseline, measurable, validate
 from basicsr_mambair.options.stock import ModelOptions
@@ -58,6 +59,7 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
       scales the loss, and skips the steps whose gradients overflow;
     - ``train.compile: true``: compiles the network (``torch.compile``) when training begins; the
       name of a backend selects that backend;
+    - ``train.sharding: fsdp2``: shares out weights, gradients and optimizer states among processes;
     - ``train.warm_start: bicubic``: begin with a network that interpolates bicubically; for
       networks that support it;
     - ``val.tile``: ``authors`` (default, the published protocol), ``none``, or the side of
@@ -82,6 +84,7 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
         self.self_ensemble = bool(val.get("self_ensemble", False))
         self.scale = int(opt.get("scale", 1))
         self._baselines: dict[str, dict[str, float]] = {}
+        self.sharding: Sharding | None = None
         super().__init__(opt)
 
     @classmethod
@@ -112,6 +115,10 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
         self._begin(network)
         self.net_g.train()
         self._set_up_ema()
+        if self._is_sharded:
+            self._share_out()
+        elif train.get("sharding"):
+            get_root_logger().warning("train.sharding has no effect: there is only one process")
         self._set_up_losses()
         seed = self.opt.get("manual_seed") or 0
         self.augmentation = BatchAugmentation(train, seed, self.opt["rank"])
@@ -131,6 +138,21 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
         if kind is None or self.opt["path"].get("pretrain_network_g"):
             return
         network.warm_start(kind)
+
+    @property
+    def _is_sharded(self) -> bool:
+        return bool(self.is_train and self.opt["train"].get("sharding") and self.opt["dist"])
+
+    def model_to_device(self, net: Any) -> Any:
+        """Moves a network to the device, and wraps it for several processes or devices."""
+        return net.to(self.device) if self._is_sharded else super().model_to_device(net)
+
+    def _share_out(self) -> None:
+        """Leaves this process its part of the weights; what is built from them comes after."""
+        self.sharding = Sharding(self.device, self.opt["world_size"])
+        for name in ("net_g", "net_g_ema"):
+            if hasattr(self, name):
+                self.sharding.share_out(getattr(self, name))
 
     def _set_up_ema(self) -> None:
         """Sets up the moving average of the weights, for validation and checkpoints."""
@@ -224,9 +246,9 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
         if self.grad_clip_norm:
             self.scaler.unscale_(optimizer)
             parameters = (p for group in optimizer.param_groups for p in group["params"])
-            norm = torch.nn.utils.clip_grad_norm_(parameters, self.grad_clip_norm)
-            self.log_dict[name] = norm.item()
-            self._drop_unless_finite([norm.item()], optimizer)
+            norm = whole(torch.nn.utils.clip_grad_norm_(parameters, self.grad_clip_norm)).item()
+            self.log_dict[name] = norm
+            self._drop_unless_finite([norm], optimizer)
         self.scaler.step(optimizer)
 
     def update_average(self, current_iter: int) -> None:
@@ -239,7 +261,8 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
 
     def save(self, epoch: int, current_iter: int) -> None:
         """Writes a checkpoint; of a schedule-free optimizer it holds the averaged weights."""
-        with self.schedule_free.averaged():
+        states = self.sharding.whole_states(self) if self.sharding else nullcontext()
+        with self.schedule_free.averaged(), states:
             super().save(epoch, current_iter)
 
     def extra_training_state(self) -> dict[str, Any]:
@@ -253,6 +276,10 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
         """Restores optimizers, schedulers and the scale of the loss from a training state."""
+        if self.sharding:
+            states = zip(self.optimizers, resume_state["optimizers"], strict=True)
+            parts = [parts_for(optimizer, state) for optimizer, state in states]
+            resume_state = {**resume_state, "optimizers": parts}
         super().resume_training(resume_state)
         if self.scaler.is_enabled() and "scaler" in resume_state:
             self.scaler.load_state_dict(resume_state["scaler"])
@@ -277,7 +304,9 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
     def _gradient_sync(self, last: bool, net: Any = None) -> Any:
         """Lets processes exchange gradients of a network only after the last part of a batch."""
         net = self.net_g if net is None else net
-        if isinstance(net, DistributedDataParallel) and not last:
+        if self.sharding:
+            net.set_requires_gradient_sync(last)
+        elif isinstance(net, DistributedDataParallel) and not last:
             return net.no_sync()
         return nullcontext()
 
@@ -320,7 +349,8 @@ class RestorationModel(SRModel):  # type: ignore[misc]  # BasicSR has no types
         save_img: bool = False,
     ) -> None:
         """Validates the weights that a checkpoint would hold."""
-        with self.schedule_free.averaged() if self.is_train else nullcontext():
+        network = self.sharding.whole_network(self) if self.sharding else nullcontext()
+        with self.schedule_free.averaged() if self.is_train else nullcontext(), network:
             super().validation(dataloader, current_iter, tb_logger, save_img)
 
     def nondist_validation(

@@ -130,6 +130,9 @@ class LoggerOptions:
     keep_best: str | None = option(
         None, doc="Metric of `val.metrics`: weights that are its best so far are kept too."
     )
+    save_safetensors: bool = option(
+        False, doc="Also write the weights to use of every checkpoint as `.safetensors`, beside it."
+    )
     use_tb_logger: bool = option(False, doc="Also log to TensorBoard.", filled=True)
     wandb: dict[str, Any] | None = option(
         None, doc="Also log to Weights & Biases.", section=WandbOptions

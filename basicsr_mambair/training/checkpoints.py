@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
+from basicsr_mambair.options.sections import LoggerOptions
 from basicsr_mambair.training.writing import snapshot, write_healthy
 from mambair.archs.registry import describe_weights
-from mambair.checkpoint import load_into, load_weights
+from mambair.checkpoint import SECTION_KEY, load_into, load_weights
 
 
 def save_network(
@@ -15,7 +17,9 @@ def save_network(
 ) -> None:
     """Writes networks and the option section that builds them, completely or not at all.
 
-    In a run of :mod:`.loop` they are written in its thread, from a snapshot.
+    In a run of :mod:`.loop` they are written in its thread, from a snapshot. With
+    ``logger.save_safetensors`` the weights to use, averaged if there are such, are written again as
+    safetensors, beside the file and after it.
 
     Args:
         model: a model of BasicSR.
@@ -36,10 +40,14 @@ def save_network(
     # The section that builds it, for those who load the file without the option file.
     section = model.opt.get(net_label.replace("net_", "network_", 1))
     if section is not None:
-        contents["network"] = dict(section)
+        contents[SECTION_KEY] = dict(section)
     label = "latest" if current_iter == -1 else current_iter
     path = os.path.join(model.opt["path"]["models"], f"{net_label}_{label}.pth")
     _write(model, contents, path, tuple(keys))
+    logger = model.opt.get("logger") or {}  # a measurement has none
+    if logger.get("save_safetensors", LoggerOptions.save_safetensors):
+        used = {key: contents[key] for key in (keys[-1], SECTION_KEY) if key in contents}
+        _write(model, used, str(Path(path).with_suffix(".safetensors")), (keys[-1],))
 
 
 def save_training_state(model: Any, epoch: int, current_iter: int | str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from basicsr_mambair.models.sharding import is_part, local
 from basicsr_mambair.runs.states import training_states
 from basicsr_mambair.training.agreement import any_process
 from mambair.errors import UserError, listed
@@ -85,9 +86,12 @@ class StepGuard:
 
     def _before_step(self, optimizer: Any, *_: Any) -> None:
         parameters = [each for group in optimizer.param_groups for each in group["params"]]
-        gradients = [each.grad for each in parameters if each.grad is not None]
-        largest = torch.nn.utils.get_total_norm(gradients, float("inf"))
-        if bool(largest.isfinite()):
+        gradients = [local(each.grad) for each in parameters if each.grad is not None]
+        filled = [each for each in gradients if each.numel()]  # a small tensor has empty parts
+        largest = torch.nn.utils.get_total_norm(filled, float("inf"))
+        # Every process looks at its own part: a maximum over processes may lose a NaN.
+        parted = any(is_part(each) for each in parameters)
+        if not any_process(not bool(largest.isfinite()), parted, self.model.device):
             return
         self._dropped = True
         for parameter in parameters:

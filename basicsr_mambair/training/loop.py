@@ -9,6 +9,7 @@ from typing import Any
 
 from basicsr_mambair.options.progressive import described
 from basicsr_mambair.options.sections import TrainOptions
+from basicsr_mambair.training.agreement import any_process
 from basicsr_mambair.training.guard import StepGuard
 from basicsr_mambair.training.interrupts import Interrupts
 from basicsr_mambair.training.loaders import living_workers
@@ -179,13 +180,15 @@ class Training:
     def _keep_best(self, iteration: int) -> None:
         """Saves weights that are the best so far on the first data set."""
         metric = self.options["logger"].get("keep_best")
-        records: dict[str, Any] = getattr(self.model, "best_metric_results", {})
-        if metric is None or not records:  # other processes than the first have no figures
+        if metric is None:
             return
         name = self.validation_loaders[0].dataset.opt["name"]
-        best = records[name][metric]
-        if best["iter"] == iteration:
-            self.log.info(f"Best {metric} so far on {name}: {best['val']:.4f}; saving the weights.")
+        records: dict[str, Any] = getattr(self.model, "best_metric_results", {})
+        best = records[name][metric] if records else {"iter": -1}  # the first process has figures
+        if any_process(best["iter"] == iteration, self.options["dist"], self.model.device):
+            if records:
+                value = f"{best['val']:.4f}"
+                self.log.info(f"Best {metric} so far on {name}: {value}; saving the weights.")
             self.model.save(-1, f"best_{metric}")
 
     def _epoch(self, iteration: int) -> int:

@@ -14,7 +14,7 @@ from torch import nn
 from basicsr_mambair.runs.states import training_states
 from mambair.checkpoint import CheckpointError, size_of
 
-_WEIGHTS = re.compile(r"net_\w+_(\d+)\.pth")
+_WEIGHTS = re.compile(r"net_\w+_(\d+)\.(?:pth|safetensors)")
 
 
 def kept(iterations: Iterable[int], last: int | None, every: int | None) -> set[int]:
@@ -67,10 +67,13 @@ def check_space(model: Any, options: Mapping[str, Any], begin: int) -> str | Non
     Raises:
         CheckpointError: there is not room for a single one.
     """
-    networks = [each for name, each in vars(model).items() if _is_network(name, each)]
-    weights = sum(size_of(network.state_dict()) for network in networks)
+    networks = {name: each for name, each in vars(model).items() if _is_network(name, each)}
+    sizes = {name: size_of(each.state_dict()) for name, each in networks.items()}
+    weights = sum(sizes.values())
+    if options["logger"].get("save_safetensors"):
+        weights += sum(size for name, size in sizes.items() if not name.endswith("_ema"))
     trained = sum(
-        size_of(parameter) for each in networks for parameter in each.parameters()
+        size_of(parameter) for each in networks.values() for parameter in each.parameters()
         if parameter.requires_grad
     )  # fmt: skip
     logger, total = options["logger"], int(options["train"]["total_iter"])

@@ -8,7 +8,13 @@ from typing import Any
 
 import torch
 
-from mambair.checkpoint import CheckpointError, non_finite, save_checkpoint
+from mambair.checkpoint import (
+    SECTION_KEY,
+    CheckpointError,
+    non_finite,
+    save_checkpoint,
+    save_safetensors,
+)
 from mambair.errors import listed
 
 
@@ -82,6 +88,12 @@ class CheckpointWriter:
 def write_healthy(contents: Mapping[str, Any], path: str, checked: tuple[str, ...]) -> None:
     """Writes a checkpoint unless entries of it are not finite.
 
+    Args:
+        contents: the contents of the file.
+        path: the file. A ``.safetensors`` holds the weights of the first checked entry, and the
+            section that builds their network.
+        checked: entries that are refused if they are not finite.
+
     Raises:
         CheckpointError: they are not, or the file could not be written; a file of that name is as
             it was.
@@ -94,7 +106,11 @@ def write_healthy(contents: Mapping[str, Any], path: str, checked: tuple[str, ..
             "Continue from the last with --auto_resume and a smaller learning rate, or with "
             "train.grad_clip_norm"
         )
-    save_checkpoint(contents, path)
+    if path.endswith(".safetensors"):
+        about = {SECTION_KEY: contents[SECTION_KEY]} if SECTION_KEY in contents else {}
+        save_safetensors(contents[checked[0]], path, about)
+    else:
+        save_checkpoint(contents, path)
 
 
 def snapshot(value: Any) -> Any:

@@ -6,6 +6,7 @@ State-dict keys are those of the checkpoints published by the authors of both.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -101,6 +102,10 @@ class RestorationNet(ScanNetwork):
         if kind != "bicubic":
             raise ValueError(f"warm_start must be 'bicubic', got {kind!r}")
         start_at_bicubic(self)
+
+    def sharding_units(self) -> Iterable[nn.Module]:
+        """The modules whose weights are gathered one after the other where they are shared out."""
+        return self.layers
 
     def _build_reconstruction(self) -> None:
         """Creates the convolutions after the body, under their published names."""

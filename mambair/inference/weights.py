@@ -26,10 +26,10 @@ def find_weights(name: str | os.PathLike[str], root: str | os.PathLike[str] = ".
     """Finds the weights file for a path or a name.
 
     A name is looked for, under ``root``, as the experiment ``experiments/NAME/`` (its
-    ``net_g_latest.pth``, or of an interrupted one the highest iteration), then as
-    ``experiments/pretrained_models/NAME.safetensors`` or ``.pth``, then among the weights that this
-    package brings along. A path ``experiments/pretrained_models/NAME.safetensors`` that does not
-    exist is looked for among them too: option files name weights in this way.
+    ``net_g_latest.pth`` or ``.safetensors``, or of an interrupted one the highest iteration), then
+    as ``experiments/pretrained_models/NAME.safetensors`` or ``.pth``, then among the weights that
+    this package brings along. A path ``experiments/pretrained_models/NAME.safetensors`` that does
+    not exist is looked for among them too: option files name weights in this way.
 
     Args:
         name: name of a model, or path of a file.
@@ -152,7 +152,9 @@ def shipped_models() -> dict[str, Path]:
 
 def _latest_weights(folder: Path) -> Path | None:
     """The newest weights of an experiment's ``models`` folder."""
-    iterations = {each.stem.removeprefix("net_g_"): each for each in folder.glob("net_g_*.pth")}
+    files = sorted(each for suffix in _SUFFIXES for each in folder.glob(f"net_g_*{suffix}"))
+    # A .pth, if there are both: it also holds the weights without average.
+    iterations = {each.stem.removeprefix("net_g_"): each for each in reversed(files)}
     if "latest" in iterations:
         return iterations["latest"]
     numbers = [int(stem) for stem in iterations if stem.isdigit()]

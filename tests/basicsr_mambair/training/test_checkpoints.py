@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from basicsr_mambair.training.retention import kept
 from basicsr_mambair.training.writing import CheckpointWriter
 from mambair.checkpoint import CheckpointError, load_checkpoint
-from tests.basicsr_mambair.training.runs import Runs, contents
+from tests.basicsr_mambair.training.runs import Runs, contents, differences
 
 
 @pytest.fixture
@@ -113,6 +114,30 @@ def test_few_checkpoints_are_kept(pairs: Path) -> None:
     best = max(runs.figures, key=lambda iteration: (runs.figures[iteration]["psnr"], iteration))
     record = runs.end()["state"]["attributes"]["best_metric_results"]["val"]["psnr"]
     assert record["iter"] <= best, "the state is saved before the last validation"
+
+
+def test_safetensors_are_kept_beside(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The averaged weights, which ``restore -w`` finds where there is nothing else."""
+    import mambair
+
+    options = contents(total=7, val__val_freq=2)
+    options["logger"] |= {"save_checkpoint_freq": 2, "keep_last": 2, "keep_best": "psnr",
+                          "save_safetensors": True}  # fmt: skip
+    runs = Runs(pairs)
+    runs.train(options)
+    models = runs.own / "models"
+    files = {path.name for path in models.iterdir()}
+    assert files == {f"net_g_{end}.{suffix}" for end in ("6", "7", "latest", "best_psnr")
+                     for suffix in ("pth", "safetensors")}  # fmt: skip
+    for file in models.glob("*.safetensors"):
+        beside = load_checkpoint(file.with_suffix(".pth"))
+        assert differences(load_checkpoint(file)["params"], beside["params_ema"]) == []
+    monkeypatch.chdir(pairs)
+    picture = np.random.default_rng(0).random((9, 8, 3), np.float32)
+    with_pth = mambair.load("run")(picture)
+    for file in models.glob("*.pth"):
+        file.unlink()
+    assert np.array_equal(mambair.load("run")(picture), with_pth)
 
 
 Usage = namedtuple("Usage", "total used free")
