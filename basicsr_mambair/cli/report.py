@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from basicsr_mambair.cli.interrupted import Interrupted
+from basicsr_mambair.cli.launcher_option import launcher_option
 
 _OUTPUT = Path("results/report")
 
@@ -53,6 +54,7 @@ _OUTPUT = Path("results/report")
     metavar="DATASET/PICTURE",
     help="Show crops of this picture; may be repeated.  [default: those whose figures rose most]",
 )
+@launcher_option
 @click.option(
     "--markdown",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -67,6 +69,7 @@ def report(
     tile: str | None,
     self_ensemble: bool,
     chosen: tuple[str, ...],
+    launcher: str,
     markdown: Path | None,
 ) -> None:
     """Measure test option files and compare the figures with published ones.
@@ -77,6 +80,7 @@ def report(
 
     \b
     basicsr report -opt options/test/mambairv2_light_x2.yml
+    torchrun --nproc_per_node=4 -m basicsr_mambair report -opt FILE --launcher pytorch
     basicsr report -opt FILE --self-ensemble --routing sampled
     basicsr report results/measurements/test_tiny_x2 results/measurements/test_tiny_x3
     basicsr report --compare options/test/mambair_light_x2.yml options/test/mambairv2_light_x2.yml
@@ -84,6 +88,7 @@ def report(
     from basicsr_mambair.report import Variant, compare, measure, plan, read, write_report
     from basicsr_mambair.report.panels import check_chosen, picture_names
     from basicsr_mambair.training.requirements import require_basicsr
+    from basicsr_mambair.training.share import shared
     from mambair.inference.tiles import TileError, parse_tile
 
     if compared is not None:
@@ -107,9 +112,13 @@ def report(
     known = [name for each in plans for name in each.pictures]
     check_chosen([*known, *(name for m in measurements for name in picture_names(m))], chosen)
     try:
-        measurements += [measure(path, variant) for path in paths]
+        with shared(launcher, "the same command continues from here") as share:
+            measurements += [measure(path, variant, share) for path in paths]
+            share.meet()  # the report shows the pictures of all
     except KeyboardInterrupt:
         raise Interrupted("interrupted; the same command continues from here") from None
+    if share.rank > 0:  # the first process has all figures
+        return
     command = _command(
         paths,
         folders,

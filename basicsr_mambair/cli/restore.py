@@ -11,7 +11,8 @@ import click
 
 from basicsr_mambair.cli.import_option import import_modules, modules_option
 from basicsr_mambair.cli.interrupted import Interrupted
-from basicsr_mambair.cli.share import local_device, shared
+from basicsr_mambair.cli.launcher_option import launcher_option
+from basicsr_mambair.training.share import local_device, shared
 from mambair.imaging.errors import PictureError
 from mambair.imaging.formats import FORMATS
 from mambair.imaging.listing import printable
@@ -115,13 +116,7 @@ _FORMATS = ("auto", *(each.name for each in FORMATS))
     is_flag=True,
     help="Also write NAME_compare.png: before, bicubic and after, side by side.",
 )
-@click.option(
-    "--launcher",
-    type=click.Choice(["none", "pytorch"]),
-    default="none",
-    show_default=True,
-    help="pytorch: torchrun has started several processes, which share the pictures.",
-)
+@launcher_option
 @modules_option
 def restore(
     inputs: tuple[str, ...],

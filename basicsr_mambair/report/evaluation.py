@@ -1,5 +1,6 @@
 """Measures the network of a test option file, picture by picture.
 
+Several processes share the pictures; the first writes all figures, in the order of one process.
 The figures of a picture are written as soon as they are known (``measurement.jsonl`` in the folder
 of the measurement), so a run that was stopped continues with the next picture. A picture whose
 files have changed since is measured again.
@@ -33,6 +34,7 @@ from basicsr_mambair.report.records import (
 from basicsr_mambair.runs.fingerprint import listed_files
 from basicsr_mambair.training.arguments import RunArguments
 from basicsr_mambair.training.preparation import prepare_run
+from basicsr_mambair.training.share import ALONE, Share
 from mambair._version import __version__
 from mambair.complexity import measure_network
 from mambair.imaging.errors import PictureError
@@ -93,16 +95,19 @@ def _has_truth(dataset: Any) -> bool:
     return True
 
 
-def measure(path: str | os.PathLike[str], variant: Variant = AS_IT_SAYS) -> Measurement:
+def measure(
+    path: str | os.PathLike[str], variant: Variant = AS_IT_SAYS, share: Share = ALONE
+) -> Measurement:
     """Runs a test option file over its data sets.
 
     Args:
         path: the option file.
         variant: deviations from the option file.
+        share: what this process does, if several measure.
 
     Returns:
-        The measurement; its pictures and figures are in ``results/measurements/NAME/`` under the
-        current directory, or under ``path.results_root``.
+        The measurement, complete in the first process alone; its pictures and figures are in
+        ``results/measurements/NAME/`` under the current directory, or under ``path.results_root``.
 
     Raises:
         OptionError: the file is invalid, or names data or weights that do not exist.
@@ -114,6 +119,9 @@ def measure(path: str | os.PathLike[str], variant: Variant = AS_IT_SAYS) -> Meas
     name = options["name"] + variant.suffix
     overrides = [*variant.overrides, f"name={json.dumps(name)}"]
     options = prepare_run(RunArguments(str(path), force_yml=overrides), Path.cwd(), False)
+    options["manual_seed"] = share.told(options["manual_seed"])
+    if share.processes > 1:
+        options["num_gpu"] = min(options["num_gpu"], 1)  # its own
     folder = Path(options["path"]["results_root"]).parent / _FOLDER / name
 
     datasets = [_quietly(_build_dataset, section) for section in options["datasets"].values()]
@@ -124,10 +132,15 @@ def measure(path: str | os.PathLike[str], variant: Variant = AS_IT_SAYS) -> Meas
     }
     about = _about(options, Path(path), variant)
     about["counts"] = {dataset.opt["name"]: len(dataset) for dataset in datasets}
-    measurement = _begin(folder, about, {key: item.stamp for key, (_, item) in items.items()})
+    stamps = {key: item.stamp for key, (_, item) in items.items()}
+    measurement = share.told(
+        _begin(folder, about, stamps) if share.rank == 0 else Measurement(folder, about)
+    )
     done = {(each.dataset, each.name): each for each in measurement.pictures}
     if len(done) < len(items):
-        _measure_rest(measurement, options, items, done)
+        _measure_rest(measurement, options, items, done, share)
+    if share.rank > 0:
+        return measurement
     measurement.pictures = [done[key] for key in items if key in done]
     if not measurement.pictures:
         failure = next(iter(measurement.failures), "there are no pictures")
@@ -140,30 +153,41 @@ def _measure_rest(
     options: dict[str, Any],
     items: dict[tuple[str, str], tuple[Any, _Item]],
     done: dict[tuple[str, str], PictureResult],
+    share: Share,
 ) -> None:
     from basicsr.models import build_model
 
     model = _quietly(build_model, options)
+
+    def measured(place: tuple[int, tuple[str, str]]) -> PictureResult | str:
+        number, key = place
+        dataset, item = items[key]
+        # Seeded for each picture: sampling does not depend on the pictures before it.
+        torch.manual_seed(options["manual_seed"] + number)
+        try:
+            sample = torch.utils.data.default_collate([dataset[item.index]])
+        except (PictureError, OSError) as error:  # the others are still measured
+            return str(error)
+        return _measure_one(model, sample, key, item, measurement.folder)
+
+    left = [(number, key) for number, key in enumerate(items) if key not in done]
+    results = share.in_turns(left, measured)
+    if share.rank > 0:
+        for _ in results:  # the first process has them
+            pass
+        return
     with (
         progress_bar(len(items), measurement.about["name"]) as bar,
         (measurement.folder / FILE).open("a", encoding="utf-8") as file,
     ):
         bar.update(len(done))
-        for number, (key, (dataset, item)) in enumerate(items.items()):
-            if key in done:
-                continue
-            # Seeded for each picture: sampling does not depend on the pictures before it.
-            torch.manual_seed(options["manual_seed"] + number)
-            try:
-                sample = torch.utils.data.default_collate([dataset[item.index]])
-            except (PictureError, OSError) as error:  # the others are still measured
-                measurement.failures.append(str(error))
-                bar.update()
-                continue
-            result = _measure_one(model, sample, key, item, measurement.folder)
-            file.write(json.dumps(asdict(result), ensure_ascii=False) + "\n")
-            file.flush()
-            done[key] = result
+        for result in results:
+            if isinstance(result, str):
+                measurement.failures.append(result)
+            else:
+                file.write(json.dumps(asdict(result), ensure_ascii=False) + "\n")
+                file.flush()
+                done[result.dataset, result.name] = result
             bar.update()
 
 

@@ -17,6 +17,7 @@ from basicsr_mambair.report import measure, plan, write_report
 from mambair.archs import MambaIRUNet
 from mambair.checkpoint import save_checkpoint
 from mambair.imaging.errors import PictureError
+from tests.basicsr_mambair.processes import Job, run
 from tests.conftest import ROOT, run_basicsr
 from tests.matlab_files import dnd, sidd_pair, write_arrays
 
@@ -100,6 +101,33 @@ def test_the_report_prints_sidd_beside_the_paper(
     difference = f"({found[0] - 39.89:+.2f})"
     assert difference in text
     assert "clipped to [0, 1] and not rounded" in text
+
+
+@pytest.mark.slow
+def test_two_processes_send_what_one_sends(tmp_path: Path) -> None:
+    """``Idenoised.mat`` and DND's bundle, bit for bit, whoever restored the parts."""
+    jobs = []
+    for n in (1, 2):
+        folder = tmp_path / str(n)
+        sidd_pair(folder / "datasets" / "SIDD", "5")
+        dnd(folder / "datasets" / "DND", "5")
+        for benchmark in ("sidd", "dnd"):
+            file = option_file(folder, benchmark, name=benchmark)
+            jobs.append(Job(str(folder), n, ["test", "-opt", file.name]))
+    run(*jobs)
+    one, two = (sent_arrays(tmp_path / str(n)) for n in (1, 2))
+    assert len(one) == 1 + 5 + 2  # Idenoised.mat, DND's boxes, and its bundle
+    np.testing.assert_equal(two, one)
+
+
+def sent_arrays(folder: Path) -> dict[str, dict[str, object]]:
+    """The variables of every file to be sent, without the date that MATLAB files begin with."""
+    files = sorted(folder.rglob("submission/**/*.mat"))
+    loaded = {str(path.relative_to(folder)): scipy.io.loadmat(path) for path in files}
+    return {
+        name: {key: value for key, value in each.items() if not key.startswith("__")}
+        for name, each in loaded.items()
+    }
 
 
 @pytest.mark.parametrize("version", ["5", "7.3"])

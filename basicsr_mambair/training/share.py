@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,47 @@ class Share:
 
             torch.distributed.barrier()
 
+    def told(self, value: T) -> T:
+        """Returns the value of the first process in all of them."""
+        if self.processes == 1:
+            return value
+        import torch
+
+        values: list[Any] = [value]
+        torch.distributed.broadcast_object_list(values)
+        told: T = values[0]
+        return told
+
+    def in_turns(self, items: Iterable[T], work: Callable[[T], R]) -> Iterator[R]:
+        """Does work on every item in one process, and yields the results in order in the first.
+
+        All processes must iterate; the others do not get results.
+
+        Args:
+            items: the same in every process.
+            work: what is done; its result can be pickled.
+        """
+        for number, item in enumerate(items):
+            owner = number % self.processes
+            if owner == self.rank == 0:
+                yield work(item)
+            elif owner == self.rank:
+                self._send(work(item))
+            elif self.rank == 0:
+                yield self._receive(owner)
+
+    def _send(self, value: Any) -> None:
+        import torch
+
+        torch.distributed.send_object_list([value], dst=0)
+
+    def _receive(self, owner: int) -> Any:
+        import torch
+
+        values: list[Any] = [None]
+        torch.distributed.recv_object_list(values, src=owner)
+        return values[0]
+
     def collect(self, value: T) -> list[T] | None:
         """Returns the values of all processes by rank to the first; ``None`` to the others."""
         if self.processes == 1:
@@ -45,6 +87,9 @@ class Share:
         return values
 
 
+ALONE = Share()
+
+
 @contextmanager
 def shared(launcher: str, advice: str) -> Iterator[Share]:
     """Joins the processes that torchrun has started, which end together.
@@ -54,7 +99,7 @@ def shared(launcher: str, advice: str) -> Iterator[Share]:
         advice: how to go on if one of them dies.
     """
     if launcher == "none":
-        yield Share()
+        yield ALONE
         return
     import click
     import torch
@@ -64,6 +109,8 @@ def shared(launcher: str, advice: str) -> Iterator[Share]:
     if "RANK" not in os.environ:
         raise click.UsageError("--launcher pytorch: torchrun has not started this process")
     torch.distributed.init_process_group("gloo")
+    if torch.cuda.is_available():
+        torch.cuda.set_device(local_device("auto"))
     share = Share(torch.distributed.get_rank(), torch.distributed.get_world_size())
     with Peers(share.rank, share.processes, advice):
         yield share
