@@ -20,6 +20,7 @@ from basicsr_mambair.training.randomness import (
     seed_generators,
 )
 from basicsr_mambair.training.sampling import RunSampler, stages_of
+from basicsr_mambair.training.writing import unhealthy
 from mambair.checkpoint import CheckpointError, load_checkpoint, non_finite
 
 # Attributes of models that are part of a run: the pool of pairs of BasicSR's Real-ESRGAN models,
@@ -157,7 +158,11 @@ def _read(path: Path, options: dict[str, Any]) -> Resumed:
     missing = [key for key in ("iter", "optimizers", "schedulers") if key not in contents]
     if missing:
         raise CheckpointError(f"{path}: is not a training state: it lacks {', '.join(missing)}")
-    wrong = non_finite(contents["optimizers"], "optimizers")
+    if not all(
+        isinstance(each, dict) and "param_groups" in each for each in contents["optimizers"]
+    ):
+        raise CheckpointError(f"{path}: is not a training state: it holds no states of optimizers")
+    wrong = unhealthy(contents, "optimizers")
     if wrong:
         raise CheckpointError(f"{path}: the optimizer's state is not finite: {wrong[0]}")
     iteration = int(contents["iter"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -98,7 +99,7 @@ def write_healthy(contents: Mapping[str, Any], path: str, checked: tuple[str, ..
         CheckpointError: they are not, or the file could not be written; a file of that name is as
             it was.
     """
-    wrong = non_finite({key: contents[key] for key in checked})
+    wrong = [each for key in checked for each in unhealthy(contents, key)]
     if wrong:
         raise CheckpointError(
             f"{path}: is not written, because these values are not finite (NaN or infinite): "
@@ -111,6 +112,33 @@ def write_healthy(contents: Mapping[str, Any], path: str, checked: tuple[str, ..
         save_safetensors(contents[checked[0]], path, about)
     else:
         save_checkpoint(contents, path)
+
+
+def unhealthy(contents: Mapping[str, Any], key: str) -> list[str]:
+    """Names what is not finite in an entry of a checkpoint.
+
+    Arguments of an optimizer, which its state holds too, may be infinite: the ``growth_rate`` of
+    Prodigy is, by default.
+
+    Args:
+        contents: the contents of a file.
+        key: ``optimizers``, or an entry of weights.
+    """
+    entry = contents[key]
+    if key == "optimizers":
+        entry = [
+            {**each, "param_groups": [_without_infinity(group) for group in each["param_groups"]]}
+            for each in entry
+        ]
+    return non_finite(entry, key)
+
+
+def _without_infinity(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: value
+        for key, value in arguments.items()
+        if not (isinstance(value, float) and math.isinf(value))
+    }
 
 
 def snapshot(value: Any) -> Any:

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from basicsr_mambair.training.retention import kept
-from basicsr_mambair.training.writing import CheckpointWriter
+from basicsr_mambair.training.writing import CheckpointWriter, unhealthy
 from mambair.checkpoint import CheckpointError, load_checkpoint
 from tests.basicsr_mambair.training.runs import Runs, contents, differences
 
@@ -175,6 +175,15 @@ def test_a_write_that_fails_stops_the_run(pairs: Path, monkeypatch: pytest.Monke
         runs.train(contents(total=60, logger__keep_last=1))
     assert [path.name for path in (runs.own / "training_states").iterdir()] == ["3.state"]
     assert max(runs.losses) < 60
+
+
+def test_arguments_of_an_optimizer_may_be_infinite() -> None:
+    """Prodigy's growth_rate is; a step size that is NaN is not healthy, nor is a moment."""
+    group = {"growth_rate": float("inf"), "d": float("nan"), "params": [0]}
+    state = {"state": {0: {"m": torch.tensor([1.0, float("inf")])}}, "param_groups": [group]}
+    assert unhealthy({"optimizers": [state]}, "optimizers") == [
+        "optimizers.0.state.0.m", "optimizers.0.param_groups.0.d",
+    ]  # fmt: skip
 
 
 def test_what_is_written_is_the_snapshot(tmp_path: Path) -> None:

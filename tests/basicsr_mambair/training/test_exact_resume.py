@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import signal
@@ -13,7 +14,7 @@ import torch
 
 from basicsr_mambair.models import RestorationModel
 from basicsr_mambair.training.interrupts import TrainingInterrupted
-from tests.basicsr_mambair.training.runs import Runs, contents, differences, folder_for
+from tests.basicsr_mambair.training.runs import Runs, contents, differences, figures, folder_for
 
 COSINE = {"type": "CosineAnnealingRestartLR", "periods": [4, 6], "restart_weights": [1, 0.5],
           "eta_min": 1e-5}  # fmt: skip
@@ -47,6 +48,35 @@ def test_stopped_and_resumed(changes: dict[str, Any], pairs: Path) -> None:
     assert sorted(expected["losses"]) == list(range(1, 10))
     assert sorted(expected["figures"]) == [4, 8, 9], "validated when due and at the end, once each"
     assert differences(expected, found) == []
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "scheduler"),
+    [
+        ({"type": "schedulefree.AdamWScheduleFree", "lr": 0.01, "warmup_steps": 3}, None),
+        ({"type": "schedulefree.SGDScheduleFree", "lr": 0.1, "warmup_steps": 7}, None),
+        ({"type": "schedulefree.RAdamScheduleFree", "lr": 0.01}, None),
+        ({"type": "prodigyopt.Prodigy", "lr": 1.0, "use_bias_correction": True}, None),
+        ({"type": "prodigyopt.Prodigy", "lr": 1.0, "safeguard_warmup": True}, COSINE),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("frequency", [3, 4])  # with a validation at another iteration, or the same
+def test_optimizers_of_other_packages(
+    optimizer: dict[str, Any], scheduler: dict[str, Any] | None, frequency: int, pairs: Path
+) -> None:
+    """Their own averages, step sizes and counters are part of the state."""
+    pytest.importorskip(optimizer["type"].split(".")[0])
+    options = contents(
+        train__optim_g=optimizer, train__ema_decay=0, logger__save_checkpoint_freq=frequency,
+        train__scheduler=scheduler or {"type": "MultiStepLR", "milestones": []},
+    )  # fmt: skip
+    whole, parts = (Runs(folder_for(pairs, name)) for name in ("whole", "parts"))
+    whole.train(copy.deepcopy(options))
+    parts.train(copy.deepcopy(options), stop_after=5)
+    parts.train(copy.deepcopy(options), resume=True)
+    assert differences(whole.end(), parts.end()) == []
+    assert differences(figures(whole.own), figures(parts.own)) == []
 
 
 def test_two_networks(pairs: Path) -> None:
