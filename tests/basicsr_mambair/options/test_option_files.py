@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from basicsr_mambair.options import load_options
+from mambair.complexity import measure_network
 from tests.conftest import ROOT, photograph
 from tests.matlab_files import dnd, sidd_pair
 
@@ -65,6 +66,8 @@ PARAMETERS = {
     "real_miniature_1": 89_508,
     "real_miniature_2": 89_508,
     "real_denoising_miniature": 3_252_160,
+    "camera_comparison_mambairunet": 2_590_579,
+    "camera_comparison_mambairv2unet": 706_340,
     "mambair_real_denoising_sidd": 26_779_480,
     "mambair_real_denoising_dnd": 26_779_480,
 }
@@ -247,6 +250,19 @@ def test_recipe_of_real_denoising() -> None:
     assert train["mixing_augs"] == {"mixup": True, "mixup_beta": 1.2, "use_identity": True}
     assert train["use_grad_clip"] is True
     assert (options["val"]["tile"], options["val"]["use_image"]) == ("none", False)
+
+
+def test_cameras_are_compared_at_equal_cost() -> None:
+    """The two files differ in the network alone, and the networks cost the same."""
+    rivals = [
+        options_of(FOLDER / "train" / f"camera_comparison_{network}.yml")
+        for network in ("mambairunet", "mambairv2unet")
+    ]
+    macs = [measure_network(each.pop("network_g"), 256, 256).total_macs for each in rivals]
+    assert abs(macs[0] - macs[1]) < 0.02 * macs[0]
+    for each in rivals:
+        del each["name"], each["path"]
+    assert rivals[0] == rivals[1]
 
 
 @with_path([path for path in OPTION_FILES if not is_train(path)])
