@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -127,6 +129,19 @@ class Training:
             if time.monotonic() > limit:
                 raise TimeoutError(f"{self.folder}: no training state after {HANG} s")
             time.sleep(0.01)
+
+    @contextmanager
+    def halted(self, process: subprocess.Popen[bytes]) -> Iterator[None]:
+        """Halts a process after its next training state, so that what is done meanwhile meets it.
+
+        A process on a busy machine may else have ended before.
+        """
+        self.until_a_state(process)
+        os.killpg(process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGCONT)
 
     def end(self) -> dict[str, Any]:
         """What is compared with other runs: :func:`end_of`."""
