@@ -28,11 +28,13 @@ HANG = 240  # seconds after which a process counts as hanging
 _WORKERS = {"datasets__train__num_worker_per_gpu": 2}
 
 # What users have in their option files; every one saves often, so that a kill often meets a write.
-# The first knows nothing that was not there at the beginning of this project.
+# The first knows nothing that was not there at the beginning of this project: batches fill epochs,
+# because a run ended early where they did not.
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {
         "model_type": "MambaIRv2Model",
         "datasets__train__degradation": {"type": "bicubic"},
+        "datasets__train__dataset_enlarge_ratio": 4,
     },
     "degradation drawn on the fly, 2 workers, accumulation": {
         **_WORKERS, "train__gradient_accumulation": 2,
