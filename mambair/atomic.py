@@ -35,7 +35,8 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], A
             file.flush()
             os.fsync(file.fileno())
         except BaseException:
-            file.close()  # Windows removes no open file
+            with contextlib.suppress(OSError):  # it flushes, which fails again on a full disk
+                file.close()  # Windows removes no open file
             temporary.unlink(missing_ok=True)
             raise
     try:

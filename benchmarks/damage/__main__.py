@@ -36,13 +36,13 @@ def modules() -> dict[str, ModuleType]:
 
 
 def run(
-    module: ModuleType, quick: bool, seed: int, folder: Path, python: str | None
+    module: ModuleType, budget: int, seed: int, folder: Path, python: str | None
 ) -> dict[str, Any] | None:
     """Lets a module do its damage.
 
     Args:
         module: it.
-        quick: whether some seconds must do.
+        budget: about how many tries.
         seed: of what is drawn.
         folder: an empty folder.
         python: another interpreter.
@@ -50,7 +50,6 @@ def run(
     Returns:
         Its outcomes as plain values; ``None`` if it cannot do damage to another interpreter.
     """
-    budget = module.QUICK if quick else module.FULL
     more = {}
     if python is not None:
         if "python" not in inspect.signature(module.provoke).parameters:
@@ -79,6 +78,7 @@ def main() -> None:
         prog="python -m benchmarks.damage", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--quick", action="store_true", help="little damage, in a minute or two")
+    parser.add_argument("--budget", type=int, help="about how many tries of every kind")
     parser.add_argument("--only", nargs="+", choices=list(found), help="kinds of damage")
     parser.add_argument("--python", help="the interpreter of another version of the package")
     parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn")
@@ -98,7 +98,9 @@ def main() -> None:
         for name in arguments.only or found:
             own = folder / name
             own.mkdir(parents=True)
-            done = run(found[name], arguments.quick, arguments.seed, own, arguments.python)
+            module = found[name]
+            budget = arguments.budget or (module.QUICK if arguments.quick else module.FULL)
+            done = run(module, budget, arguments.seed, own, arguments.python)
             if done is None:
                 print(f"{name}: skipped, its damage is done in this process", file=sys.stderr)
                 continue

@@ -16,11 +16,10 @@ from benchmarks.damage.outcome import Outcome
 from benchmarks.damage.training import VARIANTS, Training, refusal, strays, wait
 from mambair.checkpoint import CheckpointError, load_checkpoint
 
-QUICK, FULL = 2, 12
+QUICK, FULL = 2, 8
 
 _CHANGES = next(iter(VARIANTS.values()))
 _DISK = 4_000_000  # bytes
-_TOTAL = 300
 _DENIED = ("Permission denied", "cannot be written to", "not writable")
 
 
@@ -63,8 +62,7 @@ class Runs:
         run = self._run(folder)
         with _small_disk(folder / "experiments") as disk:
             process = run.start()
-            run.until_a_state(process)
-            with (disk / "others").open("wb") as file:  # what another program writes
+            with run.halted(process), (disk / "others").open("wb") as file:  # another program's
                 _fill(file.fileno(), draws.randrange(40_000))
             status = wait(process)
             if status is None:
@@ -86,8 +84,8 @@ class Runs:
             process = run.start()
         else:
             process = run.start()
-            run.until_a_state(process)
-            forbidden.chmod(0o555)
+            with run.halted(process):
+                forbidden.chmod(0o555)
         status = wait(process)
         forbidden.chmod(0o755)
         if status is None:
@@ -103,11 +101,11 @@ class Runs:
             if shutil.which("setpriv") is None:
                 raise PermissionError("root needs setpriv to be forbidden anything")
             launcher = ("setpriv", "--bounding-set=-dac_override")
-        return Training(folder, _CHANGES, self._python, _TOTAL, launcher=launcher)
+        return Training(folder, _CHANGES, self._python, launcher=launcher)
 
     def _whole(self) -> dict[str, Any]:
         if self._expected is None:
-            whole = Training(self._folder / "whole", _CHANGES, self._python, _TOTAL)
+            whole = Training(self._folder / "whole", _CHANGES, self._python)
             wrong = whole.finish()
             if wrong:
                 raise RuntimeError(f"a run that nobody stopped does not end: {wrong}")

@@ -13,7 +13,7 @@ from benchmarks.damage.outcome import Outcome
 from benchmarks.damage.stopping import Stop, Stopper, stop_and_continue
 from benchmarks.damage.training import Training, tail, wait
 
-QUICK, FULL = 1, 24
+QUICK, FULL = 1, 18
 
 
 def provoke(budget: int, seed: int, folder: Path, python: str = sys.executable) -> list[Outcome]:

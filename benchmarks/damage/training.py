@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,11 +28,13 @@ HANG = 240  # seconds after which a process counts as hanging
 _WORKERS = {"datasets__train__num_worker_per_gpu": 2}
 
 # What users have in their option files; every one saves often, so that a kill often meets a write.
-# The first knows nothing that was not there at the beginning of this project.
+# The first knows nothing that was not there at the beginning of this project: batches fill epochs,
+# because a run ended early where they did not.
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {
         "model_type": "MambaIRv2Model",
         "datasets__train__degradation": {"type": "bicubic"},
+        "datasets__train__dataset_enlarge_ratio": 4,
     },
     "degradation drawn on the fly, 2 workers, accumulation": {
         **_WORKERS, "train__gradient_accumulation": 2,
@@ -127,6 +131,19 @@ class Training:
             if time.monotonic() > limit:
                 raise TimeoutError(f"{self.folder}: no training state after {HANG} s")
             time.sleep(0.01)
+
+    @contextmanager
+    def halted(self, process: subprocess.Popen[bytes]) -> Iterator[None]:
+        """Halts a process after its next training state, so that what is done meanwhile meets it.
+
+        A process on a busy machine may else have ended before.
+        """
+        self.until_a_state(process)
+        os.killpg(process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGCONT)
 
     def end(self) -> dict[str, Any]:
         """What is compared with other runs: :func:`end_of`."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import random
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -189,3 +191,18 @@ def test_a_result_that_is_not_finite_is_named(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match=r"night\.png: the network's result is not finite"):
         restore_file(Restorer(net.eval()), picture, tmp_path / "out.png")
     assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full disk at hand")
+def test_what_could_not_even_be_closed_leaves_no_stray(tmp_path: Path) -> None:
+    """What a file still holds in its buffer is written when it is closed, and fails once more."""
+
+    def on_full_disk(file: BinaryIO) -> None:
+        full = os.open("/dev/full", os.O_WRONLY)
+        os.dup2(full, file.fileno())
+        os.close(full)
+        file.write(b"in the buffer")
+
+    with pytest.raises(OSError, match="No space left"):
+        atomic.write_atomically(tmp_path / "a.yml", on_full_disk)
+    assert not list(tmp_path.iterdir())
