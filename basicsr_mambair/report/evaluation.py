@@ -32,10 +32,10 @@ from basicsr_mambair.report.records import (
 )
 from basicsr_mambair.runs.fingerprint import listed_files
 from basicsr_mambair.training.arguments import RunArguments
+from basicsr_mambair.training.loaders import SampleError, SeededDataset
 from basicsr_mambair.training.preparation import prepare_run
 from mambair._version import __version__
 from mambair.complexity import measure_network
-from mambair.imaging.errors import PictureError
 from mambair.imaging.writing import write_bytes, write_image
 
 _OUTPUT = (720, 1280)  # of the picture whose MACs are counted, as published
@@ -88,7 +88,7 @@ def _has_truth(dataset: Any) -> bool:
     for index in range(len(dataset)):
         try:
             return "gt" in dataset[index]
-        except (PictureError, OSError):
+        except SampleError:
             continue
     return True
 
@@ -143,6 +143,8 @@ def _measure_rest(
 ) -> None:
     from basicsr.models import build_model
 
+    from basicsr_mambair.models.validation import paths_of  # imports BasicSR
+
     model = _quietly(build_model, options)
     with (
         progress_bar(len(items), measurement.about["name"]) as bar,
@@ -156,12 +158,17 @@ def _measure_rest(
             torch.manual_seed(options["manual_seed"] + number)
             try:
                 sample = torch.utils.data.default_collate([dataset[item.index]])
-            except (PictureError, OSError) as error:  # the others are still measured
+            except SampleError as error:  # the others are still measured
                 measurement.failures.append(str(error))
                 bar.update()
                 continue
-            result = _measure_one(model, sample, key, item, measurement.folder)
-            file.write(json.dumps(asdict(result), ensure_ascii=False) + "\n")
+            try:
+                result = _measure_one(model, sample, key, item, measurement.folder)
+            except AssertionError as error:  # of metrics of BasicSR, for sizes that do not match
+                measurement.failures.append(f"{paths_of(sample)}: cannot be measured: {error}")
+                bar.update()
+                continue
+            file.write(json.dumps(asdict(result)) + "\n")
             file.flush()
             done[key] = result
             bar.update()
@@ -214,7 +221,8 @@ def _stamp(path: str) -> list[int]:
 def _build_dataset(section: dict[str, Any]) -> Any:
     from basicsr.data import build_dataset
 
-    return build_dataset(section)
+    # Errors of every dataset name the picture.
+    return SeededDataset(build_dataset(section), 0, by_index=True)
 
 
 def _check(options: dict[str, Any], path: Path, variant: Variant) -> None:
@@ -324,7 +332,7 @@ def _has_files(folder: Path, picture: PictureResult) -> bool:
 
 def _rewrite(path: Path, measurement: Measurement) -> None:
     lines = [measurement.about, *(asdict(each) for each in measurement.pictures)]
-    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    text = "".join(json.dumps(line) + "\n" for line in lines)
     write_bytes(text.encode(), path)
 
 

@@ -107,14 +107,15 @@ def count(outcome: Outcome, verdict: Verdict, what: str) -> None:
 
 
 def judge(function: Callable[..., Any], *arguments: Any, names: str | Path = "") -> Verdict:
-    """Calls a function in this process; see :meth:`Child.run`."""
+    """Calls a function in this process, which may return a verdict; see :meth:`Child.run`."""
     from mambair.errors import UserError
+    from mambair.imaging.listing import printable
 
     try:
-        function(*arguments)
+        result = function(*arguments)
     except UserError as error:
         said = str(error)
-        if os.fspath(names) not in said:
+        if os.fspath(names) not in said and printable(os.fspath(names)) not in said:
             return Verdict("failed", f"does not name {names}: {said}")
         if any(sign in said for sign in ("Traceback", "Error:", "<class")):
             return Verdict("failed", f"is not for a user: {said}")
@@ -122,7 +123,7 @@ def judge(function: Callable[..., Any], *arguments: Any, names: str | Path = "")
     except BaseException as error:
         place = "".join(traceback.format_exception(error)[-4:])
         return Verdict("failed", f"{type(error).__name__}: {error}\n{place}")
-    return Verdict("survived")
+    return result if isinstance(result, Verdict) else Verdict("survived")
 
 
 def _serve(pipe: Connection) -> None:
