@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import io
+import sys
 import warnings
 from typing import Any
 
@@ -56,6 +58,7 @@ class _LazyGroup(click.Group):
         from basicsr_mambair.cli.memory import keep_freed_memory
 
         warnings.formatwarning = _format_warning
+        _print_anything()
         keep_freed_memory()
         try:
             return super().invoke(ctx)
@@ -69,6 +72,13 @@ class _LazyGroup(click.Group):
             if _was_interrupted(error):
                 raise Interrupted("interrupted") from error
             raise
+
+
+def _print_anything() -> None:
+    """Shows names that are no text, or that the terminal cannot show, by escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _was_interrupted(error: BaseException | None) -> bool:

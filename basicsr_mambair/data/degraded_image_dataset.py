@@ -28,7 +28,7 @@ from basicsr_mambair.registering import registers_in
 from mambair.imaging.listing import as_list, list_pictures
 from mambair.imaging.pairs import check_crop
 from mambair.imaging.pixels import Pixels, luminance, to_float
-from mambair.imaging.reading import decode_picture
+from mambair.imaging.reading import decode_picture, read_file
 from mambair.imaging.resizing import crop_to_multiple
 
 
@@ -191,7 +191,7 @@ class DegradedImageDataset(Dataset[dict[str, Tensor | str]]):
         if index in self._cache:
             return self._cache[index]
         path = self.paths[index]
-        image = decode_picture(path.read_bytes(), str(path), gray=bool(self.opt.get("gray")))
+        image = decode_picture(read_file(path), str(path), gray=bool(self.opt.get("gray")))
         if self.opt.get("cache_in_memory"):
             self._cache[index] = image
         return image

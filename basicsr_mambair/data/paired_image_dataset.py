@@ -213,11 +213,7 @@ class MambaIRPairedDataset(Dataset[dict[str, Tensor | str]]):
     def _read(self, path: str, root: str) -> Pixels:
         """Returns pixels in [0, 1], float32 ``(H, W, C)``, BGR or gray."""
         name = f"{root}: key {path!r}" if self.io["type"] == "lmdb" else path
-        try:
-            content = read_bytes(self.io, root, path)
-        except OSError as error:
-            raise PictureError(f"{name}: cannot be read: {error.strerror}") from error
-        return to_float(decode_picture(content, name, gray=self.gray))
+        return to_float(decode_picture(read_bytes(self.io, root, path), name, gray=self.gray))
 
     def _add_noise(self, gt: Pixels) -> Pixels:
         sigma = self.opt["noise"] / 255.0

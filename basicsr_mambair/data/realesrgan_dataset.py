@@ -164,11 +164,7 @@ class RealESRGANDataset(Dataset[dict[str, Any]]):
         name = f"{root}: key {path!r}" if self.io["type"] == "lmdb" else path
         if name in self._cache:
             return self._cache[name]
-        try:
-            content = read_bytes(self.io, root, path)
-        except OSError as error:
-            raise PictureError(f"{name}: cannot be read: {error.strerror}") from error
-        picture = decode_picture(content, name)
+        picture = decode_picture(read_bytes(self.io, root, path), name)
         if self.opt.get("cache_in_memory"):
             self._cache[name] = picture
         return picture

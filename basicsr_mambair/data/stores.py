@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+import lmdb
 from basicsr.utils import FileClient
+
+from mambair.imaging.errors import PictureError
+from mambair.imaging.reading import read_file
 
 
 def read_bytes(io: Mapping[str, Any], root: str, path: str) -> bytes | memoryview | None:
@@ -19,13 +23,21 @@ def read_bytes(io: Mapping[str, Any], root: str, path: str) -> bytes | memoryvie
 
     Returns:
         The bytes, or ``None`` if an LMDB has no such key.
+
+    Raises:
+        PictureError: it cannot be read; names it.
     """
+    if io["type"] == "disk":
+        return read_file(path)  # BasicSR's own waits for ever at a pipe
     arguments = {key: value for key, value in io.items() if key != "type"}
     if io["type"] == "lmdb":
         arguments["db_paths"] = root
-    content: bytes | memoryview | None = _client(io["type"], tuple(sorted(arguments.items()))).get(
-        path
-    )
+    try:
+        content: bytes | memoryview | None = _client(
+            io["type"], tuple(sorted(arguments.items()))
+        ).get(path)
+    except (lmdb.Error, UnicodeError, OSError) as error:
+        raise PictureError(f"{root}: key {path!r}: cannot be read: {error}") from error
     return content
 
 

@@ -9,6 +9,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from basicsr_mambair.classifiers import classifier_file
+from basicsr_mambair.lmdb_check import check_lmdb
 from basicsr_mambair.options.calls import lookup
 from basicsr_mambair.options.checks import Context
 from basicsr_mambair.options.errors import Path
@@ -33,6 +34,7 @@ def check_surroundings(context: Context) -> None:
             if not _check_roots(context, section, ("datasets", key)):
                 missing.append(key)
                 continue
+            _check_stores(context, section, ("datasets", key))
             _check_contents(context, section, ("datasets", key))
             if key.split("_")[0] == "train":
                 _check_crop(context, section, ("datasets", key))
@@ -63,6 +65,21 @@ def _check_roots(context: Context, section: Mapping[str, Any], path: Path) -> bo
                 context.problems.add((*path, key), str(error))
                 found = False
     return found
+
+
+def _check_stores(context: Context, section: Mapping[str, Any], path: Path) -> None:
+    """LMDBs that are damaged or lack entries."""
+    from mambair.imaging.errors import PictureError
+    from mambair.imaging.listing import as_list
+
+    if context.problems.under(path) or section["io_backend"]["type"] != "lmdb":
+        return
+    for key in ("dataroot_gt", "dataroot_lq"):
+        for root in as_list(section.get(key)):
+            try:
+                check_lmdb(str(root))
+            except PictureError as error:
+                context.problems.add((*path, key), str(error))
 
 
 def _check_contents(context: Context, section: Mapping[str, Any], path: Path) -> None:

@@ -247,10 +247,7 @@ def _check_by_reading(section: Mapping[str, Any], report: DatasetReport, what: s
             f"{section.get('dataroot_gt') or section.get('dataroot_lq')}: data in {what} are read "
             "by BasicSR, which is not installed"
         ) from error
-    try:
-        dataset = build_dataset(dict(section))
-    except (PictureError, OSError, AssertionError, ValueError) as error:
-        raise PictureError(str(error)) from error
+    dataset = build_dataset(dict(section))
     report.pictures = len(dataset)
     # One thread: a read transaction of LMDB belongs to the thread that began it.
     for result in map_in_parallel(dataset.__getitem__, range(len(dataset)), report.name, 1):

@@ -33,11 +33,11 @@ from basicsr_mambair.report.records import (
 )
 from basicsr_mambair.runs.fingerprint import listed_files
 from basicsr_mambair.training.arguments import RunArguments
+from basicsr_mambair.training.loaders import SampleError, SeededDataset
 from basicsr_mambair.training.preparation import prepare_run
 from basicsr_mambair.training.share import ALONE, Share
 from mambair._version import __version__
 from mambair.complexity import measure_network
-from mambair.imaging.errors import PictureError
 from mambair.imaging.writing import write_bytes, write_image
 
 _OUTPUT = (720, 1280)  # of the picture whose MACs are counted, as published
@@ -90,7 +90,7 @@ def _has_truth(dataset: Any) -> bool:
     for index in range(len(dataset)):
         try:
             return "gt" in dataset[index]
-        except (PictureError, OSError):
+        except SampleError:
             continue
     return True
 
@@ -157,6 +157,8 @@ def _measure_rest(
 ) -> None:
     from basicsr.models import build_model
 
+    from basicsr_mambair.models.validation import paths_of  # imports BasicSR
+
     model = _quietly(build_model, options)
 
     def measured(place: tuple[int, tuple[str, str]]) -> PictureResult | str:
@@ -166,9 +168,12 @@ def _measure_rest(
         torch.manual_seed(options["manual_seed"] + number)
         try:
             sample = torch.utils.data.default_collate([dataset[item.index]])
-        except (PictureError, OSError) as error:  # the others are still measured
+        except SampleError as error:  # the others are still measured
             return str(error)
-        return _measure_one(model, sample, key, item, measurement.folder)
+        try:
+            return _measure_one(model, sample, key, item, measurement.folder)
+        except AssertionError as error:  # of metrics of BasicSR, for sizes that do not match
+            return f"{paths_of(sample)}: cannot be measured: {error}"
 
     left = [(number, key) for number, key in enumerate(items) if key not in done]
     results = share.in_turns(left, measured)
@@ -185,7 +190,7 @@ def _measure_rest(
             if isinstance(result, str):
                 measurement.failures.append(result)
             else:
-                file.write(json.dumps(asdict(result), ensure_ascii=False) + "\n")
+                file.write(json.dumps(asdict(result)) + "\n")
                 file.flush()
                 done[result.dataset, result.name] = result
             bar.update()
@@ -238,7 +243,8 @@ def _stamp(path: str) -> list[int]:
 def _build_dataset(section: dict[str, Any]) -> Any:
     from basicsr.data import build_dataset
 
-    return build_dataset(section)
+    # Errors of every dataset name the picture.
+    return SeededDataset(build_dataset(section), 0, by_index=True)
 
 
 def _check(options: dict[str, Any], path: Path, variant: Variant) -> None:
@@ -357,7 +363,7 @@ def _has_files(folder: Path, picture: PictureResult) -> bool:
 
 def _rewrite(path: Path, measurement: Measurement) -> None:
     lines = [measurement.about, *(asdict(each) for each in measurement.pictures)]
-    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    text = "".join(json.dumps(line) + "\n" for line in lines)
     write_bytes(text.encode(), path)
 
 

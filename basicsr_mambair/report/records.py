@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 
 from mambair.errors import UserError
+from mambair.imaging.errors import PictureError
+from mambair.imaging.reading import read_image
 
 FILE = "measurement.jsonl"
 
@@ -149,6 +150,8 @@ def read(folder: str | os.PathLike[str]) -> Measurement:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise MeasurementError(f"{folder}: holds no {FILE} of `basicsr report`") from error
+    except UnicodeError as error:
+        raise MeasurementError(f"{path}: is damaged: {error}") from error
     lines = text.splitlines()
     try:
         if lines and not text.endswith("\n"):  # a run was killed while it wrote this line
@@ -164,10 +167,10 @@ def load_picture(measurement: Measurement, picture: PictureResult, kind: str) ->
     """Reads one of a picture's files, uint8 BGR or gray.
 
     Raises:
-        MeasurementError: the file no longer exists.
+        MeasurementError: the file no longer exists, or is damaged.
     """
     path = measurement.folder / picture.files[kind]
-    image = cv2.imread(os.fspath(path), cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise MeasurementError(f"{path}: is missing; run the measurement again")
-    return image
+    try:
+        return read_image(path)
+    except PictureError as error:
+        raise MeasurementError(f"{error}; run the measurement again") from error

@@ -66,7 +66,7 @@ def write_report(
     }
     files = []
     for name, text in contents.items():
-        write_bytes(text.encode(), folder / name)
+        write_bytes(text.encode("utf-8", "backslashreplace"), folder / name)
         files.append(folder / name)
     for number, plot in enumerate(plots, start=1):
         if plot is not None:

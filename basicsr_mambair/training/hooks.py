@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from basicsr_mambair.repairs.repair import repair, replace, source_has
+from mambair.errors import UserError
+from mambair.imaging.errors import PictureError
+from mambair.imaging.listing import as_list
 
 
 @repair(
@@ -102,6 +105,39 @@ def checkpoint_reads() -> bool:
     from basicsr_mambair.training import checkpoints
 
     replace(BaseModel, "load_network", checkpoints.load_network)
+    return True
+
+
+@repair(
+    "a data set whose folders do not match ends in an AssertionError that names none, and one "
+    "without pictures is measured as if it had some",
+    thread="basicsr/data/data_util.py, paired_paths_from_folder",
+)
+def dataset_building() -> bool:
+    """Names the folders of a data set that cannot be built."""
+    import basicsr.data
+    from basicsr.data.data_util import paired_paths_from_folder
+
+    if not source_has(paired_paths_from_folder, "assert len(input_paths) == len(gt_paths)"):
+        return False
+    original = basicsr.data.build_dataset
+
+    def build_dataset(dataset_opt: dict[str, Any]) -> Any:
+        kind = dataset_opt["type"]
+        roots = [value for key, value in dataset_opt.items() if key.startswith("dataroot")]
+        named = ", ".join(dict.fromkeys(str(each) for root in roots for each in as_list(root)))
+        try:
+            dataset = original(dataset_opt)
+        except UserError:
+            raise
+        except (AssertionError, OSError, LookupError, UnicodeError) as error:
+            reason = f"there is no {error}" if isinstance(error, LookupError) else error
+            raise PictureError(f"{named}: cannot be read by {kind}: {reason}") from error
+        if len(dataset) == 0:
+            raise PictureError(f"{named}: {kind} finds no picture there")
+        return dataset
+
+    replace(basicsr.data, "build_dataset", build_dataset)
     return True
 
 

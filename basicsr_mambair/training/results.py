@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from basicsr_mambair.models.validation import check_finite, paths_of
+from mambair.imaging.errors import PictureError
 
 
 class NamedLoader:
@@ -45,8 +46,8 @@ def validate_finite(
         rest: TensorBoard's writer, and whether pictures are saved.
 
     Raises:
-        PictureError: in a measurement, the result of a picture is not finite. Training goes on, and
-            the log says so.
+        PictureError: a picture cannot be measured; or, in a measurement, its result is not finite.
+            Training goes on then, and the log says so.
     """
     named, visuals = NamedLoader(loader), model.get_current_visuals
 
@@ -58,6 +59,8 @@ def validate_finite(
     model.get_current_visuals = get_current_visuals
     try:
         validate(model, named, current_iter, *rest)
+    except AssertionError as error:  # of metrics, for sizes that do not match
+        raise PictureError(f"{named.pictures}: cannot be measured: {error}") from error
     finally:
         del model.get_current_visuals
 

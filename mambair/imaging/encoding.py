@@ -69,7 +69,7 @@ def encode_frames(
             content = _encode_png(frames[0]) if len(frames) == 1 else _animate(frames, form, timing)
             return png.insert(content, _png_chunks(metadata)), notes
         return _animate(frames, form, timing, **_pillow_arguments(form, metadata, notes)), notes
-    except (OSError, ValueError, KeyError, cv2.error) as error:
+    except (OSError, ValueError, TypeError, KeyError, cv2.error) as error:
         raise ValueError(
             f"{width}×{height} pixels could not be written as {form.name}: {error}"
         ) from error

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from mambair.imaging.errors import PictureError
 from mambair.imaging.listing import EXTENSIONS, as_list
+from mambair.imaging.reading import read_file
 from mambair.signatures import did_you_mean
 
 _SHAPE = re.compile(r" \(\d+, *\d+, *\d+\).*$")
@@ -144,11 +145,15 @@ def list_names(folder: Path, listings: dict[Path, dict[str, str]]) -> dict[str, 
 
 
 def read_meta_info(path: str) -> list[str]:
-    """Names of the GT pictures in a meta info file: the first word of each line."""
+    """Names of the GT pictures in a meta info file: the first word of each line.
+
+    Raises:
+        PictureError: it cannot be read, is not UTF-8, or is empty.
+    """
     try:
-        lines = Path(path).expanduser().read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise PictureError(f"{path}: not a readable meta info file: {error.strerror}") from error
+        lines = read_file(Path(path).expanduser()).decode().splitlines()
+    except UnicodeError as error:
+        raise PictureError(f"{path}: not a readable meta info file: it is not text") from error
     # "0001.png (480,480,3) 1": names may hold brackets of their own
     names = [_SHAPE.sub("", line).strip() for line in lines if line.strip()]
     if not names:

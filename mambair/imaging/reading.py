@@ -41,7 +41,7 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
         PictureError: it cannot be read or is something else (a folder, a pipe, a link in a
             circle); names it.
     """
-    with _open(path) as file:
+    with open_file(path) as file:
         return file.read()
 
 
@@ -65,7 +65,7 @@ def read_header(path: str | os.PathLike[str]) -> PictureHeader:
         PictureError: it is not a picture, or one that no memory can hold; names it.
     """
     name = os.fspath(path)
-    with _open(path) as file:
+    with open_file(path) as file:
         return _header(file, name)
 
 
@@ -75,13 +75,17 @@ def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     Raises:
         PictureError: it is not a picture, or one that no memory can hold; names it.
     """
-    with _open(path) as file:
+    with open_file(path) as file:
         return _size(file, os.fspath(path))
 
 
 @contextmanager
-def _open(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Opens a file that is one; see :func:`read_file`."""
+def open_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Opens a file that is one, and not a pipe that would be waited for.
+
+    Raises:
+        PictureError: it cannot be read, or is something else; see :func:`read_file`.
+    """
     name = os.fspath(path)
     try:
         kind = os.stat(path).st_mode

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mambair.imaging.errors import PictureError
+from mambair.imaging.reading import open_file
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _BLOCKS = (0, 512)  # bytes before HDF5's signature: none, or MATLAB's header
@@ -144,11 +145,8 @@ def is_hdf5(path: str | os.PathLike[str]) -> bool:
     Raises:
         PictureError: it cannot be opened.
     """
-    try:
-        with open(path, "rb") as file:
-            head = file.read(_BLOCKS[-1] + len(_HDF5))
-    except OSError as error:
-        raise PictureError(f"{os.fspath(path)}: cannot be read: {error.strerror}") from error
+    with open_file(path) as file:
+        head = file.read(_BLOCKS[-1] + len(_HDF5))
     return any(head[start:].startswith(_HDF5) for start in _BLOCKS)
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import struct
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from basicsr_mambair.cli import main
+from benchmarks.damage.entries import bomb
 from mambair.imaging.picture_file import read_picture_file
 from mambair.imaging.pillow import register_heif
 from mambair.imaging.reading import read_image
@@ -334,17 +333,6 @@ def test_every_kind_of_damage_is_named_and_the_rest_is_done(workplace: Path) -> 
     ):
         assert f"not restored: photos/{name}: {reason}" in output, output
     assert read_image("out/good\nname.png").shape == (80, 120, 3)
-
-
-def bomb(width: int, height: int) -> bytes:
-    """A PNG of one color, valid but for its length, that claims many pixels."""
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    pixels = zlib.compress(bytes(10**6))
-    chunks = ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
-    )
 
 
 def test_what_is_named_alone_is_not_waited_for(workplace: Path) -> None:

@@ -204,7 +204,7 @@ class TestWhatIsWrongIsNamed:
             )  # fmt: skip
 
     def test_missing_meta_info(self, pairs: Path) -> None:
-        with pytest.raises(PictureError, match="no.txt: not a readable meta info file"):
+        with pytest.raises(PictureError, match="no.txt: cannot be read"):
             dataset(pairs, meta_info_file=str(pairs / "no.txt"))
 
     def test_meta_info_that_names_no_file(self, pairs: Path) -> None:

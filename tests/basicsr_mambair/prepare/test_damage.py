@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.basicsr_mambair.cli.test_restore_pictures import bomb
+from benchmarks.damage.entries import bomb
 from tests.basicsr_mambair.prepare.conftest import NAMES, invoke, names_in
 
 DAMAGE = {

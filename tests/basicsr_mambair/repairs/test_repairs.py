@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -329,6 +330,37 @@ def validation_results(tmp_path: Path) -> None:
         model.nondist_validation(loader, "measured", None, False)
 
 
+def names_of_results(tmp_path: Path) -> None:
+    from basicsr.utils import img_util
+
+    def crash(*_: object) -> None:
+        raise AssertionError("cv2.imwrite got a name that would end this process")
+
+    path = os.path.join(tmp_path, "new", os.fsdecode(b"caf\xe9.png"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cv2.imwrite", crash)
+        img_util.imwrite(np.zeros((2, 2, 3), np.uint8), path)
+    assert os.path.exists(path)
+
+
+def dataset_building(tmp_path: Path) -> None:
+    from basicsr.data import build_dataset
+
+    for folder, names in (("HR", "ab"), ("LR", "a")):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            (tmp_path / folder / f"{name}.png").touch()
+    section = {"type": "PairedImageDataset", "name": "a", "phase": "val",
+               "io_backend": {"type": "disk"},
+               "dataroot_gt": f"{tmp_path}/HR", "dataroot_lq": f"{tmp_path}/LR"}  # fmt: skip
+    with pytest.raises(ValueError, match=r"HR, .*LR: cannot be read by PairedImageDataset: lq and"):
+        build_dataset(section)
+    (tmp_path / "none").mkdir()
+    section |= dict.fromkeys(("dataroot_gt", "dataroot_lq"), f"{tmp_path}/none")
+    with pytest.raises(ValueError, match="none: PairedImageDataset finds no picture there"):
+        build_dataset(section)
+
+
 # Check, and how it fails without the repair.
 CHECKS: dict[str, tuple[Callable[[Path], None], type[BaseException], str]] = {
     check.__name__: (check, error, message)
@@ -338,6 +370,8 @@ CHECKS: dict[str, tuple[Callable[[Path], None], type[BaseException], str]] = {
         (checkpoint_reads, Exception, "map_location|invalid load key"),
         (process_group_without_gpu, Exception, "environ|RANK|modulo|division"),
         (ddp_without_gpu, Exception, "CUDA|cuda|NVIDIA"),
+        (names_of_results, AssertionError, "would end this process"),
+        (dataset_building, AssertionError, "different number of images"),
         (loader_workers, AssertionError, "two epochs draw the same"),
         (prefetch_errors, AssertionError, "the loader waits forever"),
         (training_pipeline, AssertionError, "never trained on"),
