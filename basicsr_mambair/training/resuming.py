@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from basicsr_mambair.runs.states import training_states
 from basicsr_mambair.training.changes import (
@@ -44,8 +47,6 @@ class RunState:
         """Notes the random states of all processes, which all must call this."""
         self._random_states = [random_state()]
         if self.options["dist"]:
-            import torch
-
             gathered: list[Any] = [None] * self.options["world_size"]
             torch.distributed.all_gather_object(gathered, self._random_states[0])
             self._random_states = gathered
@@ -57,6 +58,7 @@ class RunState:
             "seed": self.options["manual_seed"],
             "options": plain(self.options),
             "random_states": self._random_states,
+            "threads": torch.get_num_threads(),
             "attributes": {key: getattr(model, key) for key in _KEPT if hasattr(model, key)},
         }
 
@@ -112,8 +114,6 @@ def find_resume_state(options: dict[str, Any]) -> Resumed | None:
     """
     resumed = _choose(options) if options["rank"] == 0 else None
     if options["dist"]:
-        import torch
-
         chosen: list[Any] = [None if resumed is None else resumed.path]
         torch.distributed.broadcast_object_list(chosen)
         if options["rank"] > 0 and chosen[0] is not None:
@@ -214,7 +214,7 @@ def resume_model(
     """
     contents = resumed.contents
     changes = changes_since(contents.get("options"), options)
-    for note in [*resumed.notes, *described(changes)]:
+    for note in [*resumed.notes, *described(changes), *_other_threads(contents, model.device)]:
         log.warning(note)
     for kind in ("optimizers", "schedulers"):
         there, wanted = len(contents[kind]), len(getattr(model, kind))
@@ -229,7 +229,15 @@ def resume_model(
     log.info(f"Resuming training from epoch: {epoch}, iter: {resumed.iteration}.")
 
 
-def _on_device(value: Any, device: Any) -> Any:
-    import torch
+def _other_threads(contents: Mapping[str, Any], device: Any) -> Iterator[str]:
+    """On a CPU the number of threads decides where sums are cut, and so the last bits."""
+    before, now = contents.get("threads"), torch.get_num_threads()
+    if device.type == "cpu" and before not in (None, now):
+        yield (
+            f"the number of threads of the CPU was {before} and is {now} from here, which makes it "
+            f"round sums differently; OMP_NUM_THREADS={before} gives the same bits as before"
+        )
 
+
+def _on_device(value: Any, device: Any) -> Any:
     return value.to(device) if torch.is_tensor(value) else value

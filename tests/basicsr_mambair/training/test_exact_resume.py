@@ -170,3 +170,22 @@ def test_the_log_has_true_words(pairs: Path, caplog: pytest.LogCaptureFixture) -
     assert "day" not in "".join(line for line in lines if "[eta: " in line)
     assert sum("# psnr" in line for line in lines) == 1
     assert "@ 4 iter" in caplog.text
+
+
+def test_another_number_of_threads_is_named(
+    pairs: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It decides the last bits of sums on a CPU; tests train with one thread."""
+    logger, runs = logging.getLogger("basicsr"), Runs(pairs)
+    logger.addHandler(caplog.handler)
+    try:
+        runs.train(contents(), stop_after=4)
+        assert torch.load(runs.own / "training_states" / "3.state")["threads"] == 1
+        runs.train(contents(), stop_after=5, resume=True)
+        assert "threads of the CPU" not in caplog.text
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+        runs.train(contents(), stop_after=5, resume=True)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert "the number of threads of the CPU was 1 and is 2 from here" in caplog.text
+    assert "OMP_NUM_THREADS=1 gives the same bits as before" in caplog.text
