@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -46,3 +47,15 @@ def test_the_soak_sees_a_run_that_stays_flat_and_one_that_grows(tmp_path: Path) 
         )
         assert run.returncode == status, run.stdout + run.stderr
         assert run.stdout.splitlines()[-1].startswith(said)
+
+
+@pytest.mark.nightly
+def test_the_cost_of_a_checkpoint_is_printed(tmp_path: Path) -> None:
+    command = [sys.executable, ROOT / "benchmarks/states.py", "--periods", "1", "--iterations", "1"]
+    done = subprocess.run(
+        [*map(str, command), "--batch", "1"], capture_output=True, text=True, cwd=tmp_path,
+        timeout=280,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert re.search(r"one every 5000 iterations is -?[\d.]+ % of the training", done.stdout)
+    assert list(tmp_path.iterdir()) == []
