@@ -66,6 +66,10 @@ PARAMETERS = {
     "real_miniature_1": 89_508,
     "real_miniature_2": 89_508,
     "real_denoising_miniature": 3_252_160,
+    "mambairv2unet_real_denoising": 25_942_360,
+    "mambairv2unet_deraining": 25_942_360,
+    "mambairv2unet_deblurring": 25_942_360,
+    "mambairv2unet_real_denoising_sidd": 25_942_360,
     "camera_comparison_mambairunet": 2_590_579,
     "camera_comparison_mambairv2unet": 706_340,
     "mambair_real_denoising_sidd": 26_779_480,
@@ -199,7 +203,7 @@ def test_data(path: Path, data_tree: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 # Those of the specification's section 5: Adam, halved learning rates.
-HALVED = re.compile(r"mamba(?!.*real)")
+HALVED = re.compile(r"mambair(v2)?_(?!.*real)")
 
 
 @with_path([path for path in OPTION_FILES if is_train(path) and HALVED.match(path.stem)])
@@ -232,9 +236,14 @@ def test_recipe(path: Path) -> None:
     assert bool(options["path"].get("pretrain_network_g")) is not first
 
 
-def test_recipe_of_real_denoising() -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["mambair_real_denoising", "mambairv2unet_real_denoising", "mambairv2unet_deraining",
+     "mambairv2unet_deblurring"],
+)  # fmt: skip
+def test_recipe_of_real_denoising(name: str) -> None:
     """Section 3 of the specification of MambaIRUNet, and what its keys mean."""
-    options = options_of(FOLDER / "train" / "mambair_real_denoising.yml")
+    options = options_of(FOLDER / "train" / f"{name}.yml")
     data, train = options["datasets"]["train"], options["train"]
     assert (options["model_type"], data["type"]) == ("ImageCleanModel", "Dataset_PairedImage")
     assert data["iters"] == [92_000, 64_000, 48_000, 36_000, 36_000, 24_000]
@@ -247,7 +256,9 @@ def test_recipe_of_real_denoising() -> None:
         "type": "CosineAnnealingRestartCyclicLR", "periods": [92_000, 208_000],
         "restart_weights": [1, 1], "eta_mins": [3e-4, 1e-6],
     }  # fmt: skip
-    assert train["mixing_augs"] == {"mixup": True, "mixup_beta": 1.2, "use_identity": True}
+    mixup = "real_denoising" in name
+    assert train["mixing_augs"] == {"mixup": mixup, "mixup_beta": 1.2, "use_identity": True}
+    assert options["val"]["metrics"]["psnr"]["test_y_channel"] is ("deraining" in name)
     assert train["use_grad_clip"] is True
     assert (options["val"]["tile"], options["val"]["use_image"]) == ("none", False)
 
@@ -296,7 +307,8 @@ def test_everything_registered_builds_from_an_option_file() -> None:
         if path.stem not in ("quickstart", "mambair_light_x2", "mambairv2_light_x2",
                              "mambairv2_jpeg_10", "real_denoising_miniature", "tiny_jpeg",
                              "real_miniature_1", "real_miniature_2",
-                             "mambair_real_denoising_sidd"):  # fmt: skip
+                             "mambair_real_denoising_sidd",
+                             "camera_comparison_mambairv2unet"):  # fmt: skip
             continue
         opt = options_of(path)
         opt.update(num_gpu=0, dist=False, rank=0, world_size=1, is_train=is_train(path))
