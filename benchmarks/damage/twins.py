@@ -14,7 +14,7 @@ from benchmarks.damage.outcome import Outcome
 from benchmarks.damage.training import VARIANTS, Training, refusal, tail, wait
 from tests.conftest import write_pairs
 
-QUICK, FULL = 2, 8
+QUICK, FULL = 2, 6
 
 _CHANGES = next(iter(VARIANTS.values()))
 
