@@ -194,6 +194,7 @@ def test_unknown_keys_unlike_any_are_reported(tmp_path: Path) -> None:
         ("a: [1", "not valid YAML"),
         ("- 1\n- 2", "a mapping of keys"),
         ("name: a\nname: b", ":2: duplicate key 'name'"),
+        ("name: !!python/object/apply:os.abort []", "not valid YAML"),
     ],
 )
 def test_files_that_are_no_options(text: str, message: str, tmp_path: Path) -> None:
