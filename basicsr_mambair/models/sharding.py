@@ -20,6 +20,12 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from mambair.errors import UserError, listed
+
+
+class ShardingError(UserError):
+    """A network cannot be shared out; names it and the parameters."""
+
 
 class Sharding:
     """Networks of a model that are shared out among its processes.
@@ -46,8 +52,9 @@ class Sharding:
             net: the network; its class becomes one that is derived from its class.
 
         Raises:
-            ValueError: it has parameters without dimensions, which cannot be shared out.
+            ShardingError: see :func:`check_parameters`.
         """
+        check_parameters(net)
         if self._twin is None:
             self._twin = copy.deepcopy(net).cpu().requires_grad_(False)
         for tensor in net.state_dict().values():
@@ -84,6 +91,20 @@ class Sharding:
     @staticmethod
     def _shared_by(model: Any) -> dict[str, Any]:
         return {name: each for name, each in vars(model).items() if isinstance(each, FSDPModule)}
+
+
+def check_parameters(net: nn.Module) -> None:
+    """Asks whether the parameters of a network can be cut into parts.
+
+    Raises:
+        ShardingError: some are single numbers.
+    """
+    single = [name for name, parameter in net.named_parameters() if parameter.dim() == 0]
+    if single:
+        raise ShardingError(
+            f"train.sharding: parameters of {type(net).__name__} are single numbers, which cannot "
+            f"be shared out: {listed(single)}"
+        )
 
 
 @contextmanager

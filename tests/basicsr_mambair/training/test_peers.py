@@ -87,7 +87,8 @@ def test_an_error_of_all_is_told_once(pairs: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_restarted_run_goes_on(pairs: Path) -> None:
+@pytest.mark.parametrize("sharding", [None, "fsdp2"])
+def test_a_restarted_run_goes_on(sharding: str | None, pairs: Path) -> None:
     """torchrun starts all again after one has died; the run ends as one that was never stopped."""
     ends = []
     for kind in ("kill", "none"):
@@ -95,7 +96,7 @@ def test_a_restarted_run_goes_on(pairs: Path) -> None:
         folder.mkdir()
         for part in ("HR", "LR"):
             (folder / part).symlink_to(pairs / part)
-        options = faulty(folder, kind, 1)
+        options = {**faulty(folder, kind, 1), "train__sharding": sharding}
         if kind == "none":
             options["train__pixel_opt"]["at"] = 1000
         launched = Launched(folder, 2, "--max-restarts=2", resume=True, **options)

@@ -9,6 +9,8 @@ import pytest
 import torch
 import yaml
 
+import basicsr_mambair  # noqa: F401  (before BasicSR)
+from basicsr_mambair.models.sharding import ShardingError, check_parameters
 from basicsr_mambair.options import OptionError, load_options
 from mambair.checkpoint import load_checkpoint
 from tests.basicsr_mambair.processes import OUTPUT, Job, run
@@ -114,6 +116,14 @@ def faulty(self, optimizer, name):
 RestorationModel.model_steps = []
 RestorationModel._step = faulty
 """
+
+
+def test_single_numbers_are_named() -> None:
+    net = torch.nn.Linear(2, 2)
+    check_parameters(net)
+    net.scale = torch.nn.Parameter(torch.tensor(1.0))
+    with pytest.raises(ShardingError, match=r"train\.sharding: parameters of Linear .*: scale$"):
+        check_parameters(net)
 
 
 @pytest.mark.parametrize(
