@@ -66,6 +66,10 @@ class _LazyGroup(click.Group):
             raise
         except (UserError, FloatingPointError) as error:
             raise click.ClickException(str(error)) from error
+        except OSError as error:
+            if error.filename is None:  # a closed pipe, which click ends silently
+                raise
+            raise click.ClickException(f"{error.filename}: {error.strerror}") from error
         except KeyboardInterrupt as error:
             raise Interrupted("interrupted") from error
         except Exception as error:

@@ -117,7 +117,7 @@ def judge(function: Callable[..., Any], *arguments: Any, names: str | Path = "")
         said = str(error)
         if os.fspath(names) not in said and printable(os.fspath(names)) not in said:
             return Verdict("failed", f"does not name {names}: {said}")
-        if any(sign in said for sign in ("Traceback", "Error:", "<class")):
+        if any(sign in said for sign in ("Traceback", "Error:", "<class", "frame #")):
             return Verdict("failed", f"is not for a user: {said}")
         return Verdict("named", said)
     except BaseException as error:

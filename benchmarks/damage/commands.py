@@ -77,7 +77,7 @@ def workplace(folder: Path) -> Path:
     save_checkpoint({"params": state, "network": network}, folder / "weights.pth")
     pairs = {"type": "PairedImageDataset", "dataroot_gt": "HR", "dataroot_lq": "LR"}
     val = {"val_freq": 2, "metrics": {"psnr": {"type": "calculate_psnr", "crop_border": 2}}}
-    common = {"name": "run", "scale": 2, "num_gpu": 0, "manual_seed": 1, "network_g": network}
+    common = {"scale": 2, "num_gpu": 0, "manual_seed": 1, "network_g": network}
     train = {
         **common,
         "model_type": "RestorationModel",
@@ -103,21 +103,10 @@ def workplace(folder: Path) -> Path:
         "path": {"pretrain_network_g": "weights.pth"},
         "val": val,
     }
-    stock = {**test, "model_type": "SRModel", "name": "stock"}
+    # The same by BasicSR's own model and dataset.
+    stock = {**test, "model_type": "SRModel"}
     for name, contents in (("train", train), ("test", test), ("stock", stock)):
-        contents = {**contents, "name": name}
-        (folder / f"{name}.yml").write_text(yaml.safe_dump(contents))
-    pair_train = {
-        **train,
-        "name": "pairs",
-        "datasets": {**train["datasets"], "train": {**train["datasets"]["train"], **pairs}},
-    }
-    (folder / "pairs.yml").write_text(yaml.safe_dump(pair_train))
-    skip = yaml.safe_load(yaml.safe_dump(train))
-    skip["name"] = "skip"
-    skip["datasets"]["train"]["on_bad_image"] = "skip"
-    del skip["datasets"]["val"]
-    (folder / "skip.yml").write_text(yaml.safe_dump(skip))
+        (folder / f"{name}.yml").write_text(yaml.safe_dump({**contents, "name": name}))
     return folder
 
 

@@ -24,6 +24,14 @@ def size_of(contents: Any) -> int:
     return sum(map(size_of, contents)) if isinstance(contents, (list, tuple)) else 0
 
 
+def lacks_data(contents: Any) -> bool:
+    """Returns whether a tensor in a checkpoint, at any depth, is of the device ``meta``."""
+    if torch.is_tensor(contents):
+        return bool(contents.is_meta)
+    values = contents.values() if isinstance(contents, Mapping) else contents
+    return isinstance(contents, (Mapping, list, tuple)) and any(map(lacks_data, values))
+
+
 def non_finite(contents: Any, name: str = "") -> list[str]:
     """Names the tensors and numbers in a checkpoint, at any depth, that are infinite or NaN."""
     if torch.is_tensor(contents):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor, nn
 
 from mambair.checkpoint.contents import State, non_finite
@@ -102,7 +103,7 @@ def _differences(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> li
         if name in weights and own[name].shape != weights[name].shape
     ]
     types = [
-        f"{name} {weights[name].dtype} for {own[name].dtype}".replace("torch.", "")
+        f"{name} {_kind(weights[name])} for {_kind(own[name])}"
         for name in own
         if name in weights and not _converts(weights[name], own[name])
     ]
@@ -120,6 +121,13 @@ def _differences(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> li
 
 def _converts(value: Tensor, own: Tensor) -> bool:
     """Returns whether a tensor becomes one of the type of ``own`` without loss of its meaning."""
-    return value.is_complex() == own.is_complex() and (
-        value.is_floating_point() or not own.is_floating_point()
+    return (
+        value.is_complex() == own.is_complex()
+        and (value.is_floating_point() or not own.is_floating_point())
+        and value.layout == own.layout
     )
+
+
+def _kind(tensor: Tensor) -> str:
+    layout = "" if tensor.layout == torch.strided else f" {tensor.layout}"
+    return f"{tensor.dtype}{layout}".replace("torch.", "")

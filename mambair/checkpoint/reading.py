@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from mambair.checkpoint import safetensors_files
+from mambair.checkpoint.contents import lacks_data
 from mambair.errors import CheckpointError
 
 # Types that training scripts store together with the weights. Creating one of them executes no
@@ -78,6 +79,8 @@ def _load_torch(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: {_why_unreadable(error)}") from error
     if not isinstance(contents, dict):
         raise CheckpointError(f"{path}: holds a {type(contents).__name__}, not a checkpoint")
+    if lacks_data(contents):
+        raise CheckpointError(f"{path}: holds tensors of the device meta, which have no numbers")
     return contents
 
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
 from mambair.archs.contract import Contract, contract_of
 from mambair.archs.registry import (
@@ -25,6 +31,8 @@ from mambair.checkpoint import (
     without_prefixes,
 )
 from mambair.errors import CheckpointError
+
+_PARTS = 10  # modules and parameters that a network registers for each of its weights, at most
 
 
 def load_network(
@@ -123,9 +131,36 @@ def read_network(
     section = contents.get(SECTION_KEY)
     if isinstance(section, Mapping) and "type" in section:
         # Before memory is allocated: a section may ask for any amount of it.
-        check_fits(_build(build_on_meta, section, path), weights, path)
+        with _at_most(_PARTS * (len(weights) + 100)):
+            net = _build(build_on_meta, section, path)
+        check_fits(net, weights, path)
         return weights, dict(section)
     return _detect(weights, path, detect)
+
+
+@contextmanager
+def _at_most(parts: int) -> Iterator[None]:
+    """Ends the building of a network in this thread that registers more parts than it could have.
+
+    A section may ask for 10¹² layers, which would be built until memory is full, on ``meta`` too.
+    """
+    thread, registered = threading.get_ident(), 0
+
+    def register(*_: Any) -> None:
+        nonlocal registered
+        registered += threading.get_ident() == thread
+        if registered > parts:
+            raise ValueError("its section asks for far more layers than the file has weights for")
+
+    handles = [
+        register_module_module_registration_hook(register),
+        register_module_parameter_registration_hook(register),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _build(
@@ -136,8 +171,9 @@ def _build(
     try:
         return build(section)
     except Exception as error:  # a foreign constructor may raise anything
+        reason = str(error).partition("Exception raised from")[0].strip()  # torch's own frames
         raise CheckpointError(
-            f"{path}: holds a {section['type']}, which cannot be built: {error}"
+            f"{path}: holds a {section['type']}, which cannot be built: {reason}"
         ) from error
 
 

@@ -35,6 +35,12 @@ def test_help_lists_the_commands() -> None:
         assert invoke(name, "--help")[0] == 0
 
 
+def test_errors_of_the_file_system_are_one_sentence() -> None:
+    code, output = invoke("complexity", "-opt", "a" * 300)
+    assert code == 1
+    assert output == f"Error: {'a' * 300}: File name too long\n"
+
+
 def test_doctor_names_backend_and_repairs() -> None:
     code, output = invoke("doctor")
     assert code == 0

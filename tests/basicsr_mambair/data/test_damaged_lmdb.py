@@ -1,4 +1,4 @@
-"""LMDBs that are damaged are refused with the option file, before any work starts."""
+"""Damaged LMDBs are refused with the option file; `tests/fuzzing` damages them at random."""
 
 from __future__ import annotations
 

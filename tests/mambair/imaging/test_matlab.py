@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -172,3 +173,9 @@ def test_h5py_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(PictureError, match=r"a\.mat: is a MATLAB file of version 7\.3; h5py reads "
                        r"those: pip install 'basicsr-mambair\[mat\]'"):  # fmt: skip
         MatArray(path, "a")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.mat")
+    with pytest.raises(PictureError, match=r"a\.mat: is not a file but a pipe"):
+        MatArray(tmp_path / "a.mat", "a")
