@@ -81,9 +81,13 @@ def _try(
 def _explode(folder: Path, draws: random.Random, python: str) -> tuple[str, bool]:
     model = draws.choice(["SRModel", VARIANTS[_PLAIN]["model_type"]])
     run = Training(folder, VARIANTS[_PLAIN] | {"model_type": model}, python)
-    rate = 10 ** draws.uniform(0, 2)  # option files may say so
-    status = wait(run.start("train:optim_g:type=SGD", f"train:optim_g:lr={rate:.3g}"))
-    case = f"{model}, lr {rate:.1e}"
+    rate, weight = 10 ** draws.uniform(1, 2), 10 ** draws.uniform(2, 6)
+    process = run.start(
+        "train:optim_g:type=SGD", f"train:optim_g:lr={rate:.3g}",
+        f"train:pixel_opt:loss_weight={weight:.3g}",
+    )  # fmt: skip
+    status = wait(process)
+    case = f"{model}, lr {rate:.3g}, loss weight {weight:.3g}"
     if status is None:
         return f"{case}: hangs", False
     if status != 0:
