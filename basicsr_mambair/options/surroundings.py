@@ -72,7 +72,8 @@ def _check_stores(context: Context, section: Mapping[str, Any], path: Path) -> N
     from mambair.imaging.errors import PictureError
     from mambair.imaging.listing import as_list
 
-    if context.problems.under(path) or section["io_backend"]["type"] != "lmdb":
+    backend = section.get("io_backend") or {}  # classes of other packages may have none
+    if context.problems.under(path) or backend.get("type") != "lmdb":
         return
     for key in ("dataroot_gt", "dataroot_lq"):
         for root in as_list(section.get(key)):
