@@ -36,10 +36,14 @@ _LIMITS = {
     "sigma": Range(ge=0, le=255),
     "quality": Range(ge=1, le=100),
     "depths": Range(ge=1, le=1000),
+    "num_in_ch": Range(ge=1, le=10**4),
+    "num_out_ch": Range(ge=1, le=10**4),
     "upscale": Range(ge=1, le=64),
     "scale": Range(ge=1, le=64),
     "drop_path_rate": Range(ge=0, lt=1),
 }
+# Arguments of BasicSR's networks that have neither annotation nor default.
+_KINDS = {"num_in_ch": int, "num_out_ch": int}
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def parameters_of(target: Callable[..., Any]) -> dict[str, Parameter]:
     found = {}
     for name in named_parameters(target):
         default = signature.parameters[name].default
-        kind = hints.get(name, _kind_of(default))
+        kind = hints.get(name) or _KINDS.get(name) or _kind_of(default)
         found[name] = Parameter(name, kind, _range_of(name, kind, default), default)
     return found
 

@@ -115,14 +115,16 @@ def described(stage: Stage) -> str:
 def complete_stages(section: dict[str, Any]) -> None:
     """Sets the keys of a single stage, which are read in many places, to those of the stages.
 
-    ``gt_size`` becomes the largest crop; a missing ``batch_size_per_gpu``, the largest batch.
+    ``gt_size`` becomes the largest crop; a missing ``batch_size_per_gpu``, the largest batch. A
+    ``gt_size`` that no crop can have stays, to be refused.
     """
     fields = fields_of(ProgressiveOptions)
     sizes, batches = (
         section.get(key) if fields[key].problem(section.get(key)) is None else None
         for key in _LISTS
     )
-    if sizes:
+    given = section.get("gt_size")
+    if sizes and (given is None or fields["gt_sizes"].problem([given]) is None):
         section["gt_size"] = max(sizes)
     if batches:
         section.setdefault("batch_size_per_gpu", max(batches))
