@@ -7,10 +7,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import cv2
 import pytest
+import torch
 
-from tests.conftest import ROOT
+from mambair.archs import MambaIRv2UNet
+from tests.conftest import ROOT, photograph
 
 
 @pytest.mark.slow
@@ -59,3 +63,28 @@ def test_the_cost_of_a_checkpoint_is_printed(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     assert re.search(r"one every 5000 iterations is -?[\d.]+ % of the training", done.stdout)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_networks_are_compared_over_the_seeds_of_their_finished_runs(tmp_path: Path) -> None:
+    script = [sys.executable, str(ROOT / "benchmarks/camera_comparison.py"), str(tmp_path / "set")]
+    nothing = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True)
+    assert nothing.returncode == 1 and "holds no finished run" in nothing.stderr
+    sizes: dict[str, Any] = dict(dim=4, num_blocks=[1] * 4, num_refinement_blocks=1)
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        models = tmp_path / f"experiments/camera_comparison_mambairv2unet_{seed}/models"
+        models.mkdir(parents=True)
+        net = MambaIRv2UNet(**sizes, num_heads=[1] * 4)
+        torch.save({"params": net.state_dict()}, models / "net_g_latest.pth")
+    (tmp_path / "experiments/camera_comparison_mambairunet_0/models").mkdir(parents=True)
+    (tmp_path / "set").mkdir()
+    cv2.imwrite(str(tmp_path / "set/a.png"), photograph(height=40, width=48))
+    done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "camera_comparison_mambairunet_0: has not come to its end" in done.stderr
+    rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
+    names = ["| network (seeds)", "| ---", "| input", "| tiny_denoising", "| mambairv2unet (2)"]
+    assert [row[0] for row in rows] == names
+    assert all(" ± " in cell for cell in rows[-1][1:])
+    noisy, denoised = (float(rows[-n][1]) for n in (3, 2))
+    assert 15 < noisy < 50 and 15 < denoised < 50

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from mambair import findings
-from mambair.archs import MambaIRUNet, MambaIRv2Light
+from mambair.archs import MambaIRUNet, MambaIRv2Light, MambaIRv2UNet
 from mambair.findings import FindingError, NotApplicableError, ReceptiveField, Subject
 from mambair.findings.alike import likest, pairs_alike
 from mambair.findings.direction_redundancy import linear_cka, mean_cosine
@@ -115,6 +115,22 @@ def test_a_u_shaped_network(picture):
     heights = {scan.height for scan in subject.scans}
     assert heights == {48, 24, 12, 6}
     assert len(findings.direction_redundancy(subject).table()) == 6 * len(subject.scans)
+    assert max(block.deviation for block in findings.attention_matrix(subject).blocks) < 1e-5
+    assert "nan" not in findings.decay(subject).summary()
+
+
+def test_a_u_shaped_network_with_prompts(picture):
+    torch.manual_seed(0)
+    net = MambaIRv2UNet(
+        dim=8, num_blocks=(1,) * 4, num_refinement_blocks=1, num_heads=(1,) * 4,
+        num_tokens=(8, 4, 4, 4), inner_rank=(4,) * 4, d_state=4,
+    )  # fmt: skip
+    subject = Subject(net, picture, side=32)
+    classes = {scan.height: int(scan.chosen.max()) for scan in subject.scans}
+    assert classes.keys() == {32, 16, 8, 4}
+    assert all(number < (8 if height == 32 else 4) for height, number in classes.items())
+    assert len(findings.semantic_neighbors(subject).blocks) == len(subject.scans) == 8
+    assert {each.block for each in findings.attentive_map(subject).maps} == set(range(1, 9))
     assert max(block.deviation for block in findings.attention_matrix(subject).blocks) < 1e-5
     assert "nan" not in findings.decay(subject).summary()
 
