@@ -1,6 +1,7 @@
 """Does damage to trainings, files, options and commands, and counts what comes of it.
 
     python -m benchmarks.damage [--quick] [--only kills] [--python OTHER/bin/python] [--out FILE]
+        [--page docs/reliability.md]
 
 Every module of this folder that has a function ``provoke`` does damage of its kind. Prints one
 table, writes it as JSON, and ends with status 1 if anything failed without a name. Needs
@@ -72,6 +73,16 @@ def table(results: dict[str, Any]) -> str:
     return tabulate(rows, HEADERS, tablefmt="github")
 
 
+def fill(page: Path, mark: str, text: str) -> None:
+    """Puts a table between the two comments of a page that bear a mark."""
+    contents = page.read_text(encoding="utf-8")
+    before, begin, rest = contents.partition(f"<!-- {mark} -->")
+    _, end, after = rest.partition(f"<!-- /{mark} -->")
+    if not end:
+        sys.exit(f"{page}: has no place for the table: <!-- {mark} --> and <!-- /{mark} -->")
+    page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")
+
+
 def main() -> None:
     found = modules()
     parser = argparse.ArgumentParser(
@@ -86,11 +97,14 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, help="JSON; results of other kinds that are in the file stay there"
     )
+    parser.add_argument(
+        "--page", type=Path, help="a page that gets the table; that of another interpreter, too"
+    )
     arguments = parser.parse_args()
 
     results: dict[str, Any] = {"modules": {}}
     if arguments.out is not None and arguments.out.exists():
-        results = json.loads(arguments.out.read_text())
+        results = json.loads(arguments.out.read_text(encoding="utf-8"))
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     results |= {"machine": machine, "python": platform.python_version()}
     with tempfile.TemporaryDirectory() as temporary:
@@ -106,8 +120,12 @@ def main() -> None:
                 continue
             results["modules"][name] = done
             if arguments.out is not None:
-                arguments.out.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+                arguments.out.write_text(
+                    json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+                )
     print(table(results))
+    if arguments.page is not None:
+        fill(arguments.page, "before" if arguments.python else "counts", table(results))
     failed = [
         f"{name}: {each['damage']}: {text}"
         for name, module in results["modules"].items()

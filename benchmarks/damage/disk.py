@@ -16,7 +16,7 @@ from benchmarks.damage.outcome import Outcome
 from benchmarks.damage.training import VARIANTS, Training, refusal, strays, wait
 from mambair.checkpoint import CheckpointError, load_checkpoint
 
-QUICK, FULL = 2, 4
+QUICK, FULL = 2, 12
 
 _CHANGES = next(iter(VARIANTS.values()))
 _DISK = 4_000_000  # bytes

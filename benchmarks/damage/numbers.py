@@ -21,7 +21,7 @@ from mambair.inference.loading import load_network
 from mambair.inference.weights import find_weights
 from tests.conftest import write_pairs
 
-QUICK, FULL = 4, 8
+QUICK, FULL = 4, 32
 
 Way = Callable[[Path, random.Random, str], tuple[str, bool]]  # what is wrong; whether named
 

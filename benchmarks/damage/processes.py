@@ -17,7 +17,7 @@ from benchmarks.damage.training import VARIANTS, Training, end_of, tail, unlike,
 from tests.basicsr_mambair.launched import Launched
 from tests.conftest import write_pairs
 
-QUICK, FULL = 1, 3
+QUICK, FULL = 1, 12
 
 _PLAIN, _WORKERS = list(VARIANTS)[:2]
 _PROCESSES, _TOTAL = 2, 90

@@ -13,7 +13,7 @@ from benchmarks.damage.outcome import Outcome
 from benchmarks.damage.stopping import Stop, Stopper, stop_and_continue
 from benchmarks.damage.training import Training, tail, wait
 
-QUICK, FULL = 1, 18
+QUICK, FULL = 1, 45
 
 
 def provoke(budget: int, seed: int, folder: Path, python: str = sys.executable) -> list[Outcome]:
@@ -30,11 +30,10 @@ def provoke(budget: int, seed: int, folder: Path, python: str = sys.executable) 
 def _sender(name: str) -> Stopper:
     def send(training: Training, process: subprocess.Popen[bytes], draws: random.Random) -> Stop:
         number = getattr(signal, name)
-        if process.poll() is None:
-            if name == "SIGTERM":  # a scheduler's, to the process; the others come from a terminal
-                process.send_signal(number)
-            else:
-                os.killpg(process.pid, number)
+        if name == "SIGTERM":  # a scheduler's, to the process; the others come from a terminal
+            process.send_signal(number)
+        else:
+            os.killpg(process.pid, number)
         if wait(process) is None:
             return Stop(f"{name}: hangs")
         output = training.output()

@@ -67,16 +67,21 @@ def stop_and_continue(
         expected, life = whole[name]
         training = Training(folder / f"run-{number}", VARIANTS[name], python)
         drawn = draws.choices(ways, weights, k=min(budget, _STOPS_OF_A_RUN))
-        stops = [_leg(training, life, stoppers[way][0], draws) for way in drawn]
+        stops: list[tuple[str, Stop]] = []
+        for way in drawn:
+            stop = _leg(training, life, stoppers[way][0], draws)
+            if stop is None:
+                break
+            stops.append((way, stop))
         wrong_end = training.finish() or training.unlike(expected)
-        for way, stop in zip(drawn, stops, strict=True):
+        for way, stop in stops:
             if stop.wrong or wrong_end:
                 outcomes[way].unnamed.append(f"{name}, run {number}: {stop.wrong or wrong_end}")
             elif stop.named:
                 outcomes[way].named += 1
             else:
                 outcomes[way].survived += 1
-        budget, number = budget - len(drawn), number + 1
+        budget, number = budget - max(1, len(stops)), number + 1
     return outcomes
 
 
@@ -89,11 +94,12 @@ def _never_stopped(folder: Path, name: str, python: str) -> tuple[dict[str, Any]
     return training.end(), time.monotonic() - begin
 
 
-def _leg(training: Training, life: float, stopper: Stopper, draws: random.Random) -> Stop:
+def _leg(training: Training, life: float, stopper: Stopper, draws: random.Random) -> Stop | None:
+    """Starts a leg and stops it; ``None`` if it ends before, which tries nothing."""
     process = training.start()
     if draws.random() < 0.5:
         time.sleep(draws.uniform(0, life))
     else:
         training.until_a_state(process)
         time.sleep(draws.uniform(0, 0.3))
-    return stopper(training, process, draws)
+    return stopper(training, process, draws) if process.poll() is None else None

@@ -22,7 +22,7 @@ from mambair.checkpoint import CheckpointError, load_checkpoint
 from tests.basicsr_mambair.training.runs import contents, differences, figures
 from tests.conftest import write_pairs
 
-TOTAL = 60
+TOTAL = 120
 HANG = 240  # seconds after which a process counts as hanging
 
 _WORKERS = {"datasets__train__num_worker_per_gpu": 2}
@@ -46,7 +46,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "train__gan_opt": {"type": "GANLoss", "gan_type": "vanilla", "loss_weight": 0.1},
     },
     "progressive stages, 2 workers, fp16": {
-        **_WORKERS, "train__amp": "fp16", "datasets__train__iters": [10, 20, 30],
+        **_WORKERS, "train__amp": "fp16", "datasets__train__iters": [20, 40, 60],
         "datasets__train__gt_sizes": [16, 24, 32], "datasets__train__mini_batch_sizes": [4, 2, 1],
     },
 }  # fmt: skip

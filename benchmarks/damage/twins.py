@@ -13,7 +13,7 @@ from benchmarks.damage.outcome import Outcome
 from benchmarks.damage.training import VARIANTS, Training, refusal, tail, wait
 from tests.conftest import write_pairs
 
-QUICK, FULL = 2, 4
+QUICK, FULL = 2, 12
 
 _CHANGES = next(iter(VARIANTS.values()))
 
