@@ -105,12 +105,13 @@ def same(first: Any, second: Any) -> bool:
     return bool(first == second)
 
 
-def read(path: str, whole: str) -> None:
+def read(path: str, *wholes: str) -> None:
     """Reads a checkpoint, and loads its network.
 
     Args:
         path: the file.
-        whole: what its contents must be if it can be read; ``""``: nothing tells.
+        wholes: files of which it must be one if it can be read: a splice near the beginning may
+            leave all of the other; none: nothing tells.
 
     Raises:
         AssertionError: a change has gone unnoticed.
@@ -119,7 +120,7 @@ def read(path: str, whole: str) -> None:
     from mambair.inference.loading import load_network
 
     contents = load_checkpoint(path)
-    if whole and not same(contents, load_checkpoint(whole)):
+    if wholes and not any(same(contents, load_checkpoint(each)) for each in wholes):
         raise AssertionError("a change has gone unnoticed")
     if not path.endswith(".state"):
         load_network(path)
@@ -131,7 +132,8 @@ def damage(child: Child, kind: str, folder: Path, damages: list[Damage]) -> Verd
     name, _, is_told = FILES[kind]
     path = folder / name
     path.write_bytes(apply_all(damages, whole.read_bytes(), other.read_bytes()))
-    return child.run(read, str(path), str(whole) if is_told else "", names=name)
+    wholes = (str(whole), str(other)) if is_told else ()
+    return child.run(read, str(path), *wholes, names=name)
 
 
 def _whole(kind: str, folder: Path) -> Path:

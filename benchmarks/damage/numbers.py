@@ -91,7 +91,7 @@ def _explode(folder: Path, draws: random.Random, python: str) -> tuple[str, bool
     if status is None:
         return f"{case}: hangs", False
     if status != 0:
-        wrong = refusal(run.output(), "steps in a row", "not finite")
+        wrong = refusal(run.output(), "steps in a row", "not finite", "is nan")
         wrong = wrong or run.finish()
         if wrong:
             return f"{case}: {wrong}", False

@@ -80,6 +80,7 @@ class Peers:
         return Launched(
             folder, _PROCESSES, *arguments, resume=True, python=self._python,
             total=_TOTAL, **VARIANTS[_PLAIN],
+            datasets__train__batch_size_per_gpu=4 // _PROCESSES,
         )  # fmt: skip
 
     def _kill(self, run: Launched, draws: random.Random) -> int:
