@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -209,14 +210,31 @@ def living_workers() -> Iterator[None]:
     """
     try:
         yield
-    except RuntimeError as error:
-        text = str(error)
-        if not text.startswith("DataLoader worker"):
+    except (RuntimeError, EOFError, OSError) as error:
+        reason = _death(error)
+        if reason is None:
             raise
         raise WorkerDiedError(
-            f"a process that reads pictures has died ({text.splitlines()[0]}); if memory ran out, "
+            f"a process that reads pictures has died ({reason}); if memory ran out, "
             "lower datasets.train.num_worker_per_gpu"
         ) from error
+
+
+def _death(error: BaseException) -> str | None:
+    """What an error says about a worker that has died; ``None`` if it is about something else."""
+    if isinstance(error, RuntimeError):  # raised by PyTorch's handler of SIGCHLD, anywhere
+        text = str(error)
+        return text.splitlines()[0].strip() if text.startswith("DataLoader worker") else None
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    if all(each.f_globals.get("__name__") != "torch.multiprocessing.reductions" for each in frames):
+        return None
+    # It died between announcing a batch and handing it over, so its connection has failed. The
+    # signal follows within moments, and would otherwise interrupt whatever comes next.
+    try:
+        time.sleep(1)
+    except RuntimeError as told:
+        return _death(told)
+    return "a batch could not be fetched from it"
 
 
 def seed_worker(worker_id: int, seed: int | None, rank: int, sampler: Any) -> None:

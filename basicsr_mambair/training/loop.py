@@ -72,11 +72,11 @@ class Training:
             CheckpointError: a checkpoint could not be written.
             TrainingInterrupted: a signal came; a checkpoint has been saved.
         """
-        try:
-            with living_workers():
+        with living_workers():  # outside: the news may come while the writer is waited for
+            try:
                 self._run(resumed)
-        finally:
-            self.writer.close()
+            finally:
+                self.writer.close()
 
     def _run(self, resumed: Resumed | None) -> None:
         begin = 0 if resumed is None else resumed.iteration

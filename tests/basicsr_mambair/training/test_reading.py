@@ -115,6 +115,21 @@ def test_a_worker_that_dies_is_named(pairs: Path, monkeypatch: pytest.MonkeyPatc
         Runs(pairs).train(options)
 
 
+def test_a_worker_that_dies_before_it_has_handed_a_batch_over_is_named(
+    pairs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from multiprocessing import resource_sharer
+
+    def is_gone(number: object) -> Any:
+        raise EOFError
+
+    monkeypatch.setattr(resource_sharer._resource_sharer, "get_connection", is_gone)
+    options = contents(datasets__train__num_worker_per_gpu=1)
+    del options["datasets"]["val"]
+    with pytest.raises(WorkerDiedError, match=r"has died \(a batch could not be fetched from it\)"):
+        Runs(pairs).train(options)
+
+
 def test_a_folder_that_cannot_be_written_to(pairs: Path) -> None:
     (pairs / "blocked").write_text("a file where a folder is wanted")
     options = contents(path__experiments_root=str(pairs / "blocked"))
