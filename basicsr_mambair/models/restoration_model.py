@@ -23,11 +23,11 @@ from torch.nn.parallel import DistributedDataParallel
 from basicsr_mambair.models.augmentation import BatchAugmentation
 from basicsr_mambair.models.averaging import ScheduleFree, ema_decay_at
 from basicsr_mambair.models.options import CLIP_NORM, IMAGE_CLEAN, RESTORATION, RestorationVal
-from basicsr_mambair.models.sharding import Sharding, parts_for, whole
 from basicsr_mambair.models.training_losses import TrainingLosses, check_loss_sections
 from basicsr_mambair.models.validation import baseline, measurable, validate
 from basicsr_mambair.options.stock import ModelOptions
 from basicsr_mambair.registering import registers_in
+from basicsr_mambair.sharding import Sharding, parts_for, whole
 from mambair.archs.contract import ContractError, contract_of
 from mambair.archs.padding import run_padded
 from mambair.inference.ensemble import self_ensemble

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from basicsr_mambair.models.sharding import is_part, local
 from basicsr_mambair.runs.states import training_states
+from basicsr_mambair.sharding import is_part, local
 from basicsr_mambair.training.agreement import any_process
 from mambair.errors import UserError, listed
 

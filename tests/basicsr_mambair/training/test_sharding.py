@@ -10,8 +10,8 @@ import torch
 import yaml
 
 import basicsr_mambair  # noqa: F401  (before BasicSR)
-from basicsr_mambair.models.sharding import ShardingError, check_parameters
 from basicsr_mambair.options import OptionError, load_options
+from basicsr_mambair.sharding import ShardingError, check_parameters
 from mambair.checkpoint import load_checkpoint
 from tests.basicsr_mambair.processes import OUTPUT, Job, run
 from tests.basicsr_mambair.training.runs import contents, differences
@@ -101,7 +101,7 @@ FAULT = """
 import os
 import torch
 from basicsr_mambair.models.restoration_model import RestorationModel
-from basicsr_mambair.models.sharding import local
+from basicsr_mambair.sharding import local
 
 step = RestorationModel._step
 
