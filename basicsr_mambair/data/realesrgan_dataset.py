@@ -56,6 +56,7 @@ class _Options(ProgressiveOptions, DatasetOptions):
         doc="Side of the pictures that are degraded, in the stage of the largest crops; smaller "
         "ones are mirrored.",
         ge=1,
+        le=2**14,
     )
     gt_size: int | None = option(
         None, doc="Side of the crops, if the top of the file does not have it.", ge=1, le=2**20

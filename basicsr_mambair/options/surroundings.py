@@ -34,6 +34,7 @@ def check_surroundings(context: Context) -> None:
             if not _check_roots(context, section, ("datasets", key)):
                 missing.append(key)
                 continue
+            _check_lists(context, section, ("datasets", key))
             _check_stores(context, section, ("datasets", key))
             _check_contents(context, section, ("datasets", key))
             if key.split("_")[0] == "train":
@@ -65,6 +66,14 @@ def _check_roots(context: Context, section: Mapping[str, Any], path: Path) -> bo
                 context.problems.add((*path, key), str(error))
                 found = False
     return found
+
+
+def _check_lists(context: Context, section: Mapping[str, Any], path: Path) -> None:
+    """Files that name the pictures."""
+    for key in ("meta_info", "meta_info_file"):
+        value = section.get(key)
+        if isinstance(value, str) and value and not os.path.isfile(value):
+            context.problems.add((*path, key), f"{value}: there is no such file")
 
 
 def _check_stores(context: Context, section: Mapping[str, Any], path: Path) -> None:

@@ -134,6 +134,37 @@ def _training() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _adversarial() -> dict[str, Any]:
+    """Against a discriminator, with degradations by the model."""
+    options = _training()
+    options |= {
+        "model_type": "RealESRGANModel", "gt_size": 16, "l1_gt_usm": False,
+        "percep_gt_usm": False, "gan_gt_usm": False, "high_order_degradation": True,
+        "queue_size": 4, "resize_prob": [0.2, 0.7, 0.1], "resize_range": [0.5, 1.5],
+        "gaussian_noise_prob": 0.5, "noise_range": [1, 30], "poisson_scale_range": [0.05, 3],
+        "gray_noise_prob": 0.4, "jpeg_range": [30, 95], "second_blur_prob": 0.8,
+        "network_d": {"type": "UNetDiscriminatorSN", "num_in_ch": 3, "num_feat": 8,
+                      "skip_connection": True},
+    }  # fmt: skip
+    options["datasets"]["train"] = {
+        "name": "pictures", "type": "RealESRGANDataset", "dataroot_gt": "HR", "meta_info": None,
+        "io_backend": {"type": "disk"}, "crop_size": 24, "use_hflip": True, "use_rot": False,
+        "blur_kernel_size": 11, "kernel_list": ["iso", "aniso"], "kernel_prob": [0.6, 0.4],
+        "sinc_prob": 0.1, "blur_sigma": [0.2, 3], "betag_range": [0.5, 4], "betap_range": [1, 2],
+        "final_sinc_prob": 0.8, "on_bad_image": "skip",
+        "num_worker_per_gpu": 0, "batch_size_per_gpu": 2, "dataset_enlarge_ratio": 4,
+    }  # fmt: skip
+    options["network_g"] = {"type": "MSRResNet", "num_feat": 8, "num_block": 1, "upscale": 2}
+    del options["train"]["mixup"], options["train"]["cutblur"], options["train"]["warm_start"]
+    options["train"] |= {
+        "optim_d": {"type": "Adam", "lr": 1e-4, "betas": [0.9, 0.99]},
+        "gan_opt": {"type": "GANLoss", "gan_type": "vanilla", "real_label_val": 1.0,
+                    "fake_label_val": 0.0, "loss_weight": 0.1},
+        "net_d_iters": 1, "net_d_init_iters": 0,
+    }  # fmt: skip
+    return options
+
+
 def _progressive() -> dict[str, Any]:
     """Real noise in stages of growing crops, from pairs."""
     options = _training()
@@ -172,6 +203,7 @@ def _progressive() -> dict[str, Any]:
 #: Training files, by what they are.
 FILES: dict[str, Callable[[], dict[str, Any]]] = {
     "training": _training,
+    "adversarial": _adversarial,
     "progressive": _progressive,
 }
 

@@ -1,6 +1,6 @@
 """Option files with one thing wrong: refused by name, or legal, and then they run.
 
-Every key of two training files is deleted, misspelt and given values of the wrong kind. Nothing
+Every key of three training files is deleted, misspelt and given values of the wrong kind. Nothing
 but an :class:`OptionError` may come of it; what is accepted stands in ``tests/data/mutations``.
 """
 
