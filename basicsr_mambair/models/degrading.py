@@ -17,7 +17,7 @@ from basicsr_mambair.data.degradations.chain import Chain
 from basicsr_mambair.data.second_order_options import second_order_section, with_stage_options
 from basicsr_mambair.models.pair_pool import PairPool
 from basicsr_mambair.models.restoration_model import RestorationModel
-from basicsr_mambair.models.usm import SMALLEST, sharpen_by_usm
+from basicsr_mambair.models.usm import sharpen_by_usm
 from basicsr_mambair.options.fields import option
 from basicsr_mambair.options.progressive import Stages
 from basicsr_mambair.options.sections import TopOptions
@@ -84,17 +84,11 @@ class DegradesBatches(RestorationModel):
         if not opt.get("is_train"):
             return
         section, scale = opt["datasets"]["train"], int(opt["scale"])
-        sharpens = any(opt.get(key, default) for key, default in cls.sharpening_keys().items())
         side = gt_size_of(opt)
-        sizes = section.get("gt_sizes")
         if side is None:
             raise ValueError("gt_size: is missing, here and in datasets.train")
         if side % scale:
             raise ValueError(f"gt_size: must be a multiple of scale {scale}, got {side}")
-        least = min(sizes or [side])
-        if sharpens and least < SMALLEST:
-            key = "datasets.train.gt_sizes" if sizes else "gt_size"
-            raise ValueError(f"{key}: must be at least {SMALLEST} to sharpen, got {least}")
         if not opt.get("high_order_degradation", True):
             return
         if "dataroot_lq" in section:
@@ -113,11 +107,6 @@ class DegradesBatches(RestorationModel):
             raise ValueError(
                 f"degradation: must shrink by scale {scale}, but shrinks by {degradation.factor}"
             )
-
-    @classmethod
-    def sharpening_keys(cls) -> dict[str, bool]:
-        """Keys at the top that say whether truths are sharpened, and their defaults."""
-        return {}
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
         """Sets the learning rates of an iteration; the next batch is that of this iteration."""

@@ -31,6 +31,10 @@ class RealGANTop(DegradingTop):  # type: ignore[misc]  # made of two stages at r
     gan_gt_usm: bool = option(False, doc="Sharpen the truth that the discriminator sees.")
 
 
+# By the part of the loss that sees the truth: the key that says whether it is sharpened.
+_SHARPENED = {"pixel": "l1_gt_usm", "perceptual": "percep_gt_usm", "gan": "gan_gt_usm"}
+
+
 @registers_in(MODEL_REGISTRY, SUFFIX)
 class RealESRNetModel(DegradesBatches):
     """The first stage: pixels alone, on pictures that are degraded on the fly.
@@ -43,10 +47,6 @@ class RealESRNetModel(DegradesBatches):
     """
 
     OPTIONS = dataclasses.replace(RESTORATION, top=RealNetTop)
-
-    @classmethod
-    def sharpening_keys(cls) -> dict[str, bool]:
-        return {"gt_usm": RealNetTop.gt_usm}
 
     def source(self, gt: Tensor) -> tuple[Tensor, Tensor]:
         if self.opt.get("gt_usm", RealNetTop.gt_usm):
@@ -68,24 +68,15 @@ class RealESRGANModel(DegradesBatches, RestorationGANModel):
 
     OPTIONS = dataclasses.replace(RESTORATION_GAN, top=RealGANTop)
 
-    @classmethod
-    def sharpening_keys(cls) -> dict[str, bool]:
-        return {
-            "l1_gt_usm": RealGANTop.l1_gt_usm,
-            "percep_gt_usm": RealGANTop.percep_gt_usm,
-            "gan_gt_usm": RealGANTop.gan_gt_usm,
-        }
-
     def source(self, gt: Tensor) -> tuple[Tensor, Tensor]:
         own = self.opt.get("degradation") is not None
         return (gt if own else sharpened(gt)), gt
 
     def truths(self, gt: Tensor) -> dict[str, Tensor]:
-        sections = dict(zip(("pixel", "perceptual", "gan"), self.sharpening_keys(), strict=True))
         chosen = [
             section
-            for section, key in sections.items()
-            if self.opt.get(key, self.sharpening_keys()[key])
+            for section, key in _SHARPENED.items()
+            if self.opt.get(key, getattr(RealGANTop, key))
         ]
         if not chosen:
             return {}

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SMALLEST = 26  # least side of a picture: its border is mirrored 25 pixels deep
+from basicsr_mambair.data.degradations.kernel_blur import mirror
 
 _SIDE = 51  # of the Gaussian kernel; σ = 8, which OpenCV derives from it
 
@@ -22,22 +22,14 @@ def sharpen_by_usm(images: Tensor, weight: float = 0.5, threshold: float = 10.0)
     one-dimensional convolutions instead of one of 2,601 taps.
 
     Args:
-        images: ``(B, C, H, W)`` in [0, 1], sides at least 26.
+        images: ``(B, C, H, W)`` in [0, 1]; borders are mirrored, in pictures below 26 pixels more
+            than once.
         weight: w.
         threshold: in gray levels of 255.
 
     Returns:
         ``(B, C, H, W)`` in [0, 1].
-
-    Raises:
-        ValueError: a picture is smaller than 26 × 26.
     """
-    if min(images.shape[-2:]) < SMALLEST:
-        height, width = images.shape[-2:]
-        raise ValueError(
-            f"sharpening needs pictures of at least {SMALLEST}×{SMALLEST} pixels, "
-            f"got {height}×{width}"
-        )
     residual = images - _blur(images)
     mask = _blur((residual.abs() * 255 > threshold).to(images.dtype))
     sharp = (images + weight * residual).clamp(0, 1)
@@ -47,9 +39,7 @@ def sharpen_by_usm(images: Tensor, weight: float = 0.5, threshold: float = 10.0)
 def _blur(images: Tensor) -> Tensor:
     kernel = _kernel().to(images)
     batch, channels, height, width = images.shape
-    planes = images.reshape(batch * channels, 1, height, width)
-    radius = _SIDE // 2
-    planes = F.pad(planes, (radius,) * 4, mode="reflect")
+    planes = mirror(images.reshape(batch * channels, 1, height, width), _SIDE // 2)
     planes = F.conv2d(planes, kernel[None, None, None])  # along rows
     planes = F.conv2d(planes, kernel[None, None, :, None])
     return planes.reshape(batch, channels, height, width)

@@ -109,7 +109,7 @@ def _passes(kernel: Kernel) -> tuple[Kernel, ...]:
 def _convolve_alike(images: Tensor, passes: Sequence[tuple[Kernel, ...]]) -> Tensor:
     """Filters pictures ``(B, C, H, W)`` with kernels of the same sizes."""
     radius = max(max(kernel.shape) for kernel in passes[0]) // 2
-    filtered = _mirror(images, radius)
+    filtered = mirror(images, radius)
     for kernels in zip(*passes, strict=True):
         weights = torch.from_numpy(np.stack(kernels)).to(images)
         if min(weights.shape[-2:]) < _SMALLEST_SPECTRUM:
@@ -140,8 +140,8 @@ def _correlate_spectra(images: Tensor, kernels: Tensor) -> Tensor:
     return filtered[..., side - 1 : height, side - 1 : width]
 
 
-def _mirror(images: Tensor, radius: int) -> Tensor:
-    """Pads by reflection, also where the picture is smaller than the kernel."""
+def mirror(images: Tensor, radius: int) -> Tensor:
+    """Pads ``(B, C, H, W)`` by reflection, also where a picture is smaller than ``radius``."""
     while radius:
         step = min(radius, images.shape[-2] - 1, images.shape[-1] - 1)
         if step < 1:  # a side of one pixel has nothing to mirror
