@@ -7,14 +7,14 @@ import signal
 import subprocess
 import sys
 
+from mambair.errors import listed
 from mambair.imaging.errors import PictureError
 from mambair.imaging.pairs import keys_of_lmdb
 from mambair.imaging.reading import open_file
 
 _PATIENCE = 300  # seconds; a tree of keys that has become a circle would be followed for ever
-_SAMPLE = 1000  # entries whose contents are read
+_SAMPLE = 64  # entries whose contents are read; each may be a picture of megabytes
 _META = "meta_info.txt"
-_SHOWN = 4  # keys in a message
 
 
 def check_lmdb(folder: str) -> None:
@@ -76,9 +76,7 @@ def _look_at(folder: str) -> str | None:
         return None  # data sets that need it say so
     missing = [each for each in keys_of_lmdb(folder) if each.encode() not in keys]
     if missing:
-        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
-        named = ", ".join(map(repr, missing[:_SHOWN]))
-        return f"lacks entries that {_META} lists: {named}{more}"
+        return f"lacks entries that {_META} lists: {listed(map(repr, missing))}"
     return None
 
 

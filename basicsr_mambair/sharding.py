@@ -77,9 +77,11 @@ class Sharding:
         shared = self._shared_by(model)
         self._twin.load_state_dict(whole(shared.get("net_g_ema", shared["net_g"]).state_dict()))
         self._twin.to(self._device)
-        with _replaced(model, dict.fromkeys(shared, self._twin)):
-            yield
-        self._twin.cpu()
+        try:
+            with _replaced(model, dict.fromkeys(shared, self._twin)):
+                yield
+        finally:
+            self._twin.cpu()
 
     @contextmanager
     def whole_states(self, model: Any) -> Iterator[None]:

@@ -62,6 +62,11 @@ def check_finite(result: Tensor, pictures: str, is_train: bool) -> None:
     get_root_logger().warning(f"{text}, so the figures of this validation mean nothing")
 
 
+def not_measurable(pictures: str, error: AssertionError) -> PictureError:
+    """The error for pictures that BasicSR's metrics refuse, which assert that sizes match."""
+    return PictureError(f"{pictures}: cannot be measured: {error}")
+
+
 def paths_of(sample: Mapping[str, Any]) -> str:
     """Returns the paths of the pictures of a batch, for messages."""
     paths = sample.get("lq_path") or sample.get("gt_path") or "a picture without a name"

@@ -157,7 +157,7 @@ def _measure_rest(
 ) -> None:
     from basicsr.models import build_model
 
-    from basicsr_mambair.models.validation import paths_of  # imports BasicSR
+    from basicsr_mambair.models.validation import not_measurable, paths_of  # imports BasicSR
 
     model = _quietly(build_model, options)
 
@@ -172,8 +172,8 @@ def _measure_rest(
             return str(error)
         try:
             return _measure_one(model, sample, key, item, measurement.folder)
-        except AssertionError as error:  # of metrics of BasicSR, for sizes that do not match
-            return f"{paths_of(sample)}: cannot be measured: {error}"
+        except AssertionError as error:
+            return str(not_measurable(paths_of(sample), error))
 
     left = [(number, key) for number, key in enumerate(items) if key not in done]
     results = share.in_turns(left, measured)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from basicsr_mambair.models.validation import check_finite, paths_of
-from mambair.imaging.errors import PictureError
+from basicsr_mambair.models.validation import check_finite, not_measurable, paths_of
 
 
 class NamedLoader:
@@ -59,8 +58,8 @@ def validate_finite(
     model.get_current_visuals = get_current_visuals
     try:
         validate(model, named, current_iter, *rest)
-    except AssertionError as error:  # of metrics, for sizes that do not match
-        raise PictureError(f"{named.pictures}: cannot be measured: {error}") from error
+    except AssertionError as error:
+        raise not_measurable(named.pictures, error) from error
     finally:
         del model.get_current_visuals
 
