@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable
 from typing import Any
 
 from basicsr_mambair.options import stage_checks, surroundings
-from basicsr_mambair.options.calls import check_arguments, check_call, find, lookup
+from basicsr_mambair.options.calls import check_arguments, check_call, find, lookup, parameters_of
 from basicsr_mambair.options.checks import (
     Context,
     check_keys,
@@ -98,6 +99,7 @@ def check_built(context: Context, key: str, cls: type, scale: Any) -> None:
     """Builds a network of ours or BasicSR's on the ``meta`` device; others may do anything."""
     import torch
 
+    from mambair.archs.contract import ContractError, contract_of
     from mambair.archs.registry import registered_archs
 
     own = cls in registered_archs()
@@ -116,12 +118,17 @@ def check_built(context: Context, key: str, cls: type, scale: Any) -> None:
     parameters = sum(p.numel() for p in net.parameters())
     if parameters > _MOST_PARAMETERS:
         problems.add(key, f"the network would have {parameters:.3g} parameters")
-    upscale = getattr(net, "upscale", None)
-    if own and isinstance(scale, int) and upscale != scale:
-        problems.add((key, "upscale"), f"the network enlarges by {upscale}, but scale is {scale}")
+    contract = None
+    if (own or key == "network_g") and not problems.under((key,)):
+        with contextlib.suppress(ContractError):  # a network that is trained otherwise
+            contract = contract_of(net)
+    if contract is not None and isinstance(scale, int) and contract.upscale != scale:
+        name = "scale" if "scale" in parameters_of(cls) else "upscale"
+        text = f"the network enlarges by {contract.upscale}, but scale is {scale}"
+        problems.add((key, name), text)
     if context.is_train and key == "network_g" and not problems.under((key,)):
         _check_warm_start(context, net)
-        stage_checks.check_multiples(context, net, cls.__name__)
+        stage_checks.check_multiples(context, contract, cls.__name__)
     elif key == "network_d":
         stage_checks.check_judged(context, net, section.get("num_in_ch", 3))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from basicsr_mambair.options.checks import Context
 from basicsr_mambair.options.fields import fields_of
 from basicsr_mambair.options.progressive import ProgressiveOptions, stage_problems
+
+if TYPE_CHECKING:
+    from mambair.archs.contract import Contract
 
 
 def check_stages(
@@ -40,25 +42,21 @@ def _stage_sizes(context: Context) -> list[int]:
     return [size for size in sizes if isinstance(size, int) and size > 0]
 
 
-def check_multiples(context: Context, net: Any, name: str) -> None:
+def check_multiples(context: Context, contract: Contract | None, name: str) -> None:
     """The crops of every stage must have sides that the network takes.
 
     Args:
         context: the context of the file.
-        net: the network; ``None`` where it cannot be built here. Then ``val.window_size``, which
-            pads pictures for it, says what it needs.
+        contract: that of the network; ``None`` where it cannot be built or tried out here. Then
+            ``val.window_size``, which pads pictures for it, says what it needs.
         name: its class, for the message.
     """
-    from mambair.archs.contract import ContractError, contract_of
-
     sizes, val, scale = _stage_sizes(context), context.options.get("val"), 1
-    multiple = val.get("window_size") if isinstance(val, dict) and net is None else None
+    multiple = val.get("window_size") if isinstance(val, dict) else None
     if isinstance(context.options.get("scale"), int):
         scale = context.options["scale"]
-    if sizes and net is not None:
-        with contextlib.suppress(ContractError):  # a network that is trained otherwise
-            contract = contract_of(net)
-            multiple, scale = contract.size_multiple, contract.upscale
+    if contract is not None:
+        multiple, scale = contract.size_multiple, contract.upscale
     if not isinstance(multiple, int) or multiple <= 1:
         return  # multiples of the scale are the dataset's business
     wrong = [size for size in sizes if size % (multiple * scale)]

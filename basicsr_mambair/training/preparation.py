@@ -12,6 +12,7 @@ import torch
 
 from basicsr_mambair.options import load_options
 from basicsr_mambair.training.arguments import RunArguments
+from basicsr_mambair.training.share import check_launched
 
 
 def prepare_run(
@@ -30,8 +31,10 @@ def prepare_run(
         The options as BasicSR's pipelines and models read them.
 
     Raises:
+        PeerError: the launcher has not started this process.
         OptionError: see :func:`load_options`; no process group exists by then.
     """
+    check_launched(arguments.launcher)
     options = load_options(
         arguments.opt,
         is_train=is_train,

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from basicsr_mambair.training.meeting import PeerError
+from mambair.errors import listed
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -89,6 +92,32 @@ class Share:
 
 ALONE = Share()
 
+# What each launcher calls itself, and the environment that it gives to the processes it starts.
+_ENVIRONMENTS = {
+    "pytorch": ("torchrun", ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")),
+    "slurm": ("srun", ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_NODELIST")),
+}
+
+
+def check_launched(launcher: str) -> None:
+    """Makes sure that the launcher has started this process.
+
+    Args:
+        launcher: ``none``, ``pytorch`` or ``slurm``.
+
+    Raises:
+        PeerError: it has not; names what is missing.
+    """
+    if launcher == "none":
+        return
+    program, variables = _ENVIRONMENTS[launcher]
+    missing = [name for name in variables if name not in os.environ]
+    if missing:
+        raise PeerError(
+            f"--launcher {launcher}: {program} has not started this process ({listed(missing)} not "
+            f"set); start the command by {program}, or leave --launcher out for a single process"
+        )
+
 
 @contextmanager
 def shared(launcher: str, advice: str) -> Iterator[Share]:
@@ -97,17 +126,18 @@ def shared(launcher: str, advice: str) -> Iterator[Share]:
     Args:
         launcher: ``none`` or ``pytorch``.
         advice: how to go on if one of them dies.
+
+    Raises:
+        PeerError: torchrun has not started them, or one has died.
     """
+    check_launched(launcher)
     if launcher == "none":
         yield ALONE
         return
-    import click
     import torch
 
     from basicsr_mambair.training.peers import Peers
 
-    if "RANK" not in os.environ:
-        raise click.UsageError("--launcher pytorch: torchrun has not started this process")
     torch.distributed.init_process_group("gloo")
     if torch.cuda.is_available():
         torch.cuda.set_device(local_device("auto"))

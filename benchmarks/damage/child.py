@@ -89,7 +89,8 @@ class Child:
         # Not forked: threads of torch and OpenCV do not survive that.
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        # Not a daemon: those may not start the workers of a loader.
+        self._process = context.Process(target=_serve, args=(theirs,))
         self._process.start()
         theirs.close()
         self._pipe.send((_warm_up, (), ""))

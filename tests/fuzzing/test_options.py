@@ -67,22 +67,23 @@ def test_every_slip_at_every_place(file: str) -> None:
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("file", FILES)
-def test_what_is_accepted_trains(file: str, tmp_path: Path, child: Child) -> None:
+def test_what_is_accepted_trains(file: str, tmp_path: Path) -> None:
     """To the second iteration, or to a sentence about what the options name and is not there."""
     wrong = {}
-    for number, mutation in enumerate(sorted(reviewed(file), key=str)):
-        if "wandb" in mutation[1]:
-            continue  # it would look for its server
-        folder = tmp_path / str(number)
-        write_surroundings(folder)
-        options: dict[str, Any] = mutated(mutation)
-        (folder / "run.yml").write_text(yaml.safe_dump(options))
-        line = ["train", "-opt", "run.yml"]
-        if options["train"]["total_iter"] > 4:
-            line += ["--force_yml", "train:total_iter=2"]
-        verdict = child.run(call, line, str(folder))
-        if verdict.kind != "survived" and "needs the package" not in verdict.said:
-            wrong[mutation] = verdict.said[-600:]
+    with Child(300) as patient:  # torch.compile takes its time
+        for number, mutation in enumerate(sorted(reviewed(file), key=str)):
+            if "wandb" in mutation[1]:
+                continue  # it would look for its server
+            folder = tmp_path / str(number)
+            write_surroundings(folder)
+            options: dict[str, Any] = mutated(mutation)
+            (folder / "run.yml").write_text(yaml.safe_dump(options))
+            line = ["train", "-opt", "run.yml"]
+            if options["train"]["total_iter"] > 4:
+                line += ["--force_yml", "train:total_iter=2"]
+            verdict = patient.run(call, line, str(folder))
+            if verdict.kind != "survived" and "needs the package" not in verdict.said:
+                wrong[mutation] = verdict.said[-600:]
     assert not wrong
 
 
