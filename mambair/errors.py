@@ -31,3 +31,13 @@ def listed(names: Iterable[Any], shown: int = 4) -> str:
     names = [str(name) for name in names]
     more = f", and {len(names) - shown} more" if len(names) > shown else ""
     return ", ".join(names[:shown]) + more
+
+
+def file_size(count: float) -> str:
+    """A number of bytes for a message, in kilobytes or megabytes.
+
+    Examples:
+        >>> file_size(2_300), file_size(1_234_567_890)
+        ('2.3 kB', '1,234.6 MB')
+    """
+    return f"{count / 1e3:.1f} kB" if count < 1e5 else f"{count / 1e6:,.1f} MB"

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mambair.errors import file_size
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -55,4 +57,4 @@ def write_weights(
         save_checkpoint({**{key: dict(weights) for key in keys}, **about}, output)
     else:
         save_safetensors(weights, output, about)
-    click.echo(f"{output}: {output.stat().st_size / 1e6:.2f} MB")
+    click.echo(f"{output}: {file_size(output.stat().st_size)}")

@@ -13,6 +13,7 @@ from torch import nn
 
 from basicsr_mambair.runs.states import training_states
 from mambair.checkpoint import CheckpointError, size_of
+from mambair.errors import file_size
 
 _WEIGHTS = re.compile(r"net_\w+_(\d+)\.(?:pth|safetensors)")
 
@@ -85,13 +86,13 @@ def check_space(model: Any, options: Mapping[str, Any], begin: int) -> str | Non
     free = shutil.disk_usage(folder).free
     if free < size:
         raise CheckpointError(
-            f"{folder}: the disk has {_megabytes(free)} left, and one checkpoint needs about "
-            f"{_megabytes(size)}"
+            f"{folder}: the disk has {file_size(free)} left, and one checkpoint needs about "
+            f"{file_size(size)}"
         )
     if free < size * number:
         return (
-            f"{folder}: the disk has {_megabytes(free)} left; the {number} checkpoints of this run "
-            f"need about {_megabytes(size * number)}. logger.keep_last: "
+            f"{folder}: the disk has {file_size(free)} left; the {number} checkpoints of this run "
+            f"need about {file_size(size * number)}. logger.keep_last: "
             f"{max(1, math.floor(free / size) - 2)} keeps fewer."
         )
     return None
@@ -99,7 +100,3 @@ def check_space(model: Any, options: Mapping[str, Any], begin: int) -> str | Non
 
 def _is_network(name: str, value: Any) -> bool:
     return name.startswith("net_") and isinstance(value, nn.Module)
-
-
-def _megabytes(size: float) -> str:
-    return f"{size / 1e6:,.1f} MB"

@@ -15,7 +15,7 @@ from torch import Tensor
 from mambair.atomic import remove_leftovers, write_atomically
 from mambair.checkpoint.contents import size_of
 from mambair.checkpoint.safetensors_files import encode
-from mambair.errors import CheckpointError
+from mambair.errors import CheckpointError, file_size
 
 
 def save_checkpoint(contents: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
@@ -90,7 +90,7 @@ def _why_unwritten(error: Exception, path: str | os.PathLike[str], size: int) ->
         return str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         free = shutil.disk_usage(Path(path).parent).free
-        return f"the disk is full: {size / 1e6:.1f} MB are needed and {free / 1e6:.1f} MB are free"
+        return f"the disk is full: {file_size(size)} are needed and {file_size(free)} are free"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{error.filename or Path(path).parent} cannot be written to ({error.strerror})"
     return error.strerror or str(error)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mambair.errors import listed
 from mambair.imaging.errors import PictureError
 from mambair.imaging.formats import FORMATS_BY_EXTENSION, needs_package
 
@@ -69,8 +70,7 @@ class Survey:
 
 def name_some(paths: Sequence[Path]) -> str:
     """Returns the names of a few files, and how many more there are."""
-    shown = ", ".join(path.name for path in paths[:_SHOWN])
-    return shown if len(paths) <= _SHOWN else f"{shown} and {len(paths) - _SHOWN} more"
+    return listed([path.name for path in paths], _SHOWN)
 
 
 def printable(text: str) -> str:

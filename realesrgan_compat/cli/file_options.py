@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 import click
 
+from mambair.errors import listed
 from realesrgan_compat.cli.command import say
 
 Job = TypeVar("Job")
 Function = TypeVar("Function", bound=Callable[..., Any])
-_SHOWN = 3
 
 
 def file_options(noun: str) -> Callable[[Function], Function]:
@@ -85,11 +85,9 @@ def without_existing(
     if not there:
         return list(jobs)
     if not skip_existing:
-        paths = list(there.values())
-        shown = ", ".join(str(path) for path in paths[:_SHOWN])
-        more = f" and {len(paths) - _SHOWN} more" if paths[_SHOWN:] else ""
         raise click.UsageError(
-            f"{shown}{more}: there already; give --overwrite, --skip-existing or another -o"
+            f"{listed(there.values(), shown=3)}: there already; "
+            "give --overwrite, --skip-existing or another -o"
         )
     say(f"{len(there)} of {len(jobs)} results were there already")
     return [job for number, job in enumerate(jobs) if number not in there]

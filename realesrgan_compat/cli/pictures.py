@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mambair.errors import listed
 from mambair.imaging.errors import PictureError
 from mambair.imaging.formats import FORMATS_BY_EXTENSION, readable_extensions
 from mambair.imaging.listing import list_pictures, resolve_root
@@ -108,8 +109,8 @@ def _name_left_out(folder: Path, sources: Sequence[Path]) -> None:
         if path.name not in taken and not path.name.startswith(".")
     )
     if others:
-        shown = ", ".join(others[:5]) + (f", and {len(others) - 5} more" if others[5:] else "")
-        say(f"{folder}: left out: {shown} (pictures are {', '.join(readable_extensions())})")
+        readable = ", ".join(readable_extensions())
+        say(f"{folder}: left out: {listed(others, shown=5)} (pictures are {readable})")
 
 
 def _enhance_all(jobs: Sequence[_Job], enhancer: Enhancer) -> list[str]:
