@@ -194,6 +194,11 @@ def _check_paths(context: Context, networks: Iterable[str]) -> None:
         problem = field.problem(path[key]) if key in path else None
         if problem:
             context.problems.add(("path", key), problem)
+    for key, value in path.items():
+        known = key in fields_of(PathOptions) or str(key).startswith(tuple(NETWORK_PATHS))
+        if not known and not isinstance(value, str):
+            text = f"unknown key, of whose value BasicSR makes a folder; {value!r} is none"
+            context.problems.add(("path", key), text)
 
 
 def has_truth(declaration: object, section: Mapping[str, Any]) -> bool:

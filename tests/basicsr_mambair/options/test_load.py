@@ -105,6 +105,12 @@ def test_numbers_as_people_write_them(tmp_path: Path) -> None:
             "datasets.train.noise: task denoising_gray needs",
         ),
         ("datasets.train.filename_tmpl", "x2", "filename_tmpl: must hold {}"),
+        (
+            "network_g",
+            {"type": "RRDBNet", "num_in_ch": 3, "num_out_ch": 3, "num_block": 1},
+            "network_g.scale: the network enlarges by 4, but scale is 2",
+        ),
+        ("path", {"exports": ["a", "b"]}, "path.exports: unknown key, of whose value BasicSR"),
         ("datasets", {}, "datasets: the section is empty"),
         (
             "datasets",
