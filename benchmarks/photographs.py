@@ -1,11 +1,12 @@
-"""Everyday photographs, degraded by the pipeline ``phone`` and restored: figures and crops at 1:1.
+"""Photographs, degraded as telephones or cameras do and restored: figures and crops at 1:1.
 
     python benchmarks/photographs.py FOLDER --scale 2 --sheet sheet.png
+    python benchmarks/photographs.py FOLDER --task camera --sheet sheet.png
 
 Every picture of the folders is degraded with a seed of its own, its place in the list, and
 restored in several ways: bicubic and Lanczos interpolation (at scale 1, nothing), this project's
-weights for clean pictures, and those for photographs. Prints the mean PSNR on Y and SSIM of each;
-the sheet shows the part of each picture with most detail, one pixel for one.
+weights for clean pictures or even noise, and those for the task. Prints the mean PSNR on Y and SSIM
+of each; the sheet shows the part of each picture with most detail, one pixel for one.
 """
 
 from __future__ import annotations
@@ -27,64 +28,64 @@ import mambair
 from basicsr_mambair.data.degradations import build_degradation
 from mambair.imaging.comparison import most_detailed_window
 from mambair.imaging.listing import list_pictures
-from mambair.imaging.pixels import Pixels
+from mambair.imaging.pixels import Pixels, to_uint8
 from mambair.imaging.reading import decode_picture
 from mambair.imaging.resizing import crop_to_multiple, imresize, repeat_pixels
 from mambair.imaging.writing import write_image
 
 SIDE = 224  # of the parts that the sheet shows
+DEGRADATIONS = {"photo": "phone", "camera": "camera_noise"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folders", nargs="+", help="folders of pictures; pkg://package/folder too")
     parser.add_argument("--include", nargs="+", default=["*"], help="patterns of file names")
-    parser.add_argument("--scale", type=int, default=2, choices=(1, 2, 4))
+    parser.add_argument("--task", default="photo", choices=DEGRADATIONS)
+    parser.add_argument("--scale", type=int, choices=(1, 2, 4), help="of photo; 2 by default")
     parser.add_argument("--gray", action="store_true", help="read as gray")
-    parser.add_argument("--weights", help="instead of those for photographs")
+    parser.add_argument("--weights", help="instead of those for the task")
     parser.add_argument("--sheet", type=Path, help="PNG file for the crops")
     arguments = parser.parse_args()
-    methods = restorers(arguments.scale, arguments.weights)
-    phone = build_degradation({"type": "phone"}, arguments.scale)
+    scale = 1 if arguments.task == "camera" else arguments.scale or 2
+    methods = restorers(arguments.task, scale, arguments.weights)
+    degrade = build_degradation({"type": DEGRADATIONS[arguments.task]}, scale)
     paths = [path for folder in arguments.folders
              for path in list_pictures(folder, arguments.include)]  # fmt: skip
     scores: dict[str, list[tuple[float, float]]] = {name: [] for name in methods}
     rows = []
     for seed, path in enumerate(tqdm(paths)):
         truth = decode_picture(path.read_bytes(), str(path), gray=arguments.gray)
-        truth = crop_to_multiple(truth, arguments.scale)
-        low = phone(truth, np.random.default_rng(seed))
+        truth = crop_to_multiple(truth, scale)
+        low = to_uint8(degrade(truth, np.random.default_rng(seed)))  # as in a file
         results = {name: restore(low) for name, restore in methods.items()}
         for name, image in results.items():
-            shared = dict(crop_border=arguments.scale, test_y_channel=not arguments.gray)
+            shared = dict(crop_border=scale, test_y_channel=not arguments.gray)
             scores[name].append(
                 (calculate_psnr(image, truth, **shared), calculate_ssim(image, truth, **shared))
             )
-        enlarged = [] if arguments.scale == 1 else [repeat_pixels(low, arguments.scale)]
+        enlarged = [] if scale == 1 else [repeat_pixels(low, scale)]
         rows.append([*enlarged, *results.values(), truth])
     for name, each in scores.items():
         psnr, ssim = np.mean(each, axis=0)
         print(f"{name:<12} {psnr:.2f} dB  {ssim:.4f}")
     if arguments.sheet:
-        first = [] if arguments.scale == 1 else ["input"]
+        first = [] if scale == 1 else ["input"]
         write_image(sheet(rows, [*first, *methods, "truth"]), arguments.sheet)
 
 
-def restorers(scale: int, weights: str | None) -> dict[str, Callable[[Pixels], Pixels]]:
+def restorers(task: str, scale: int, weights: str | None) -> dict[str, Callable[[Pixels], Pixels]]:
     """The ways of restoring uint8 ``(H, W, C)``, by their names."""
-    if weights:
-        photo = mambair.load(weights)
-    else:
-        photo = mambair.load(task="photo", scale=scale)
+    own = mambair.load(weights) if weights else mambair.load(task=task, scale=scale)
     if scale == 1:
-        clean = {"input": lambda low: low, "denoising": _network(mambair.load(task="denoising"))}
+        others = {"input": lambda low: low, "denoising": _network(mambair.load(task="denoising"))}
     else:
-        clean = {
+        others = {
             "bicubic": lambda low: imresize(low, scale),
             "Lanczos": lambda low: _lanczos(low, scale),
             "sr": _network(mambair.load(task="sr", scale=scale)),
         }
-    return {**clean, "photo": _network(photo)}
+    return {**others, task: _network(own)}
 
 
 def _network(model: mambair.Restorer) -> Callable[[Pixels], Pixels]:

@@ -253,8 +253,8 @@ def load(
     Args:
         name: a model's name (see :func:`mambair.list_models`) or a weights file, ``.pth`` or
             ``.safetensors``. Without one, the weights of this project for a task.
-        task: ``"sr"`` (super-resolution, the default), ``"jpeg"``, ``"denoising"`` or ``"photo"``
-            (everyday photographs); instead of a name.
+        task: ``"sr"`` (super-resolution, the default), ``"jpeg"``, ``"denoising"``, ``"camera"``
+            (noise of a camera) or ``"photo"`` (everyday photographs); instead of a name.
         scale: 2 (the default), 3 or 4, for ``"sr"``; 2 (the default) or 4 for ``"photo"``. With a
             name: the scale that it must have.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"xpu"`` or ``"mps"``.

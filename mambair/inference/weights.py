@@ -10,12 +10,13 @@ from mambair.errors import CheckpointError
 
 _SUFFIXES = (".safetensors", ".pth")
 
-Task = Literal["sr", "jpeg", "denoising", "photo"]
+Task = Literal["sr", "jpeg", "denoising", "camera", "photo"]
 # The weights that come with this package, by task and scale; the first scale is the default.
 OWN_WEIGHTS: dict[Task, dict[int, str]] = {
     "sr": {2: "tiny_x2", 3: "tiny_x3", 4: "tiny_x4"},
     "jpeg": {1: "tiny_jpeg"},
     "denoising": {1: "tiny_denoising"},
+    "camera": {1: "tiny_camera"},
     "photo": {2: "tiny_photo_x2", 1: "tiny_photo_x1", 4: "tiny_photo_x4"},
 }
 _EXPERIMENTS = "experiments"
@@ -82,7 +83,8 @@ def default_weights(task: Task | None = None, scale: int | None = None) -> Path:
 
     Args:
         task: ``"sr"`` (super-resolution of clean pictures, the default), ``"jpeg"`` (artifacts),
-            ``"denoising"``, or ``"photo"`` (everyday photographs: compressed, a little noisy).
+            ``"denoising"`` (even, Gaussian noise), ``"camera"`` (noise of a camera, stronger in
+            the light), or ``"photo"`` (everyday photographs: compressed, a little noisy).
         scale: 2 (the default), 3 or 4 for ``"sr"``; 2 (the default), 1 or 4 for ``"photo"``.
 
     Raises:
@@ -121,7 +123,7 @@ def list_models(root: str | os.PathLike[str] = ".") -> list[str]:
     Examples:
         >>> import mambair
         >>> mambair.list_models()[:4]
-        ['tiny_denoising', 'tiny_jpeg', 'tiny_photo_x1', 'tiny_photo_x2']
+        ['tiny_camera', 'tiny_denoising', 'tiny_jpeg', 'tiny_photo_x1']
     """
     return list(dict.fromkeys([*shipped_models(), *local_models(root)]))
 

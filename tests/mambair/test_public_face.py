@@ -143,9 +143,9 @@ def test_load_by_task_and_what_does_not_go_together() -> None:
         (dict(name="tiny_x2", task="sr"), "a name chooses weights"),
         (dict(name="tiny_x2", scale=3), "enlarges by 2"),
         (dict(task="jpeg", scale=2), "scale 2: task 'jpeg' has weights for scale 1"),
-        (dict(task="deblur"), "must be one of sr, jpeg, denoising, photo"),
+        (dict(task="deblur"), "must be one of sr, jpeg, denoising, camera, photo"),
         (dict(scale=5), "has weights for scale 2, 3, 4"),
-        (dict(name="tiny"), "models known here: tiny_denoising"),
+        (dict(name="tiny"), "models known here: tiny_camera, tiny_denoising"),
     ):
         with pytest.raises(CheckpointError, match=message):
             mambair.load(**arguments)

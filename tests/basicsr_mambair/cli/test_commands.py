@@ -15,7 +15,9 @@ from click.testing import CliRunner
 
 from basicsr_mambair import repairs
 from basicsr_mambair.cli import main
+from basicsr_mambair.data.degradations import build_degradation
 from mambair.imaging.jpeg import jpeg
+from mambair.imaging.pixels import to_uint8
 from mambair.imaging.reading import read_image
 from mambair.imaging.writing import write_image
 from tests.conftest import photograph, run_basicsr, tiny_network
@@ -244,8 +246,11 @@ def test_restore_removes_jpeg_artifacts_and_noise(picture: np.ndarray) -> None:
     compressed = jpeg(gray[..., None], 10)[..., 0]
     noise = np.random.default_rng(0).normal(0, 25, picture.shape)
     noisy = (picture + noise).clip(0, 255).round().astype(np.uint8)
+    dark = build_degradation({"type": "camera_noise", "shot": 0.01, "read": 0.0001}, 1)
+    taken = to_uint8(dark(picture, np.random.default_rng(0)))
     for task, before, truth, least in (
         ("jpeg", compressed, gray, 0.5), ("denoising", noisy, picture, 5),
+        ("camera", taken, picture, 5),
     ):  # fmt: skip
         write_image(before, f"{task}.png")
         code, output = invoke("restore", f"{task}.png", "--task", task, "--tile", "none")
@@ -280,7 +285,7 @@ def test_restore_with_self_ensemble(picture: np.ndarray) -> None:
         (["--task", "jpeg", "--scale", 2], "scale 2: task 'jpeg' has weights for scale 1"),
         (["--task", "sr", "-w", "tiny_x2"], "--task chooses weights, and so does --weights"),
         (["--scale", 3, "-w", "tiny_x2"], "enlarges by 2"),
-        (["-w", "unknown"], "models known here: tiny_denoising, tiny_jpeg, tiny_photo_x1"),
+        (["-w", "unknown"], "models known here: tiny_camera, tiny_denoising, tiny_jpeg"),
     ],
 )
 def test_restore_refuses_what_does_not_go_together(
