@@ -154,7 +154,7 @@ def test_room_is_checked_before_the_first_iteration(
         runs.train(contents(total=2, logger__save_checkpoint_freq=1))
         assert "checkpoints of this run need about" in log.text
     else:
-        with pytest.raises(CheckpointError, match="the disk has 0.0 MB left, and one checkpoint"):
+        with pytest.raises(CheckpointError, match="the disk has 1.0 kB left, and one checkpoint"):
             runs.train(contents(total=2))
         assert runs.losses == {}
 
