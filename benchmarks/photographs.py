@@ -1,7 +1,9 @@
-"""Photographs, degraded as telephones or cameras do and restored: figures and crops at 1:1.
+r"""Photographs, degraded as telephones or cameras do and restored: figures and crops at 1:1.
 
     python benchmarks/photographs.py FOLDER --scale 2 --sheet sheet.png
     python benchmarks/photographs.py FOLDER --task camera --sheet sheet.png
+    python benchmarks/photographs.py FOLDER --task camera \
+      --degradation '{type: camera_noise, shot: 0.001, read: 0.00001}'
 
 Every picture of the folders is degraded with a seed of its own, its place in the list, and
 restored in several ways: bicubic and Lanczos interpolation (at scale 1, nothing), this project's
@@ -20,6 +22,7 @@ import basicsr_mambair  # noqa: F401  (before BasicSR)
 # isort: split
 import cv2
 import numpy as np
+import yaml
 from basicsr.metrics import calculate_psnr, calculate_ssim
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
@@ -43,13 +46,17 @@ def main() -> None:
     parser.add_argument("--include", nargs="+", default=["*"], help="patterns of file names")
     parser.add_argument("--task", default="photo", choices=DEGRADATIONS)
     parser.add_argument("--scale", type=int, choices=(1, 2, 4), help="of photo; 2 by default")
+    parser.add_argument("--degradation", type=yaml.safe_load, help="instead of that of the task")
     parser.add_argument("--gray", action="store_true", help="read as gray")
     parser.add_argument("--weights", help="instead of those for the task")
     parser.add_argument("--sheet", type=Path, help="PNG file for the crops")
     arguments = parser.parse_args()
+    if arguments.task == "camera" and arguments.scale not in (None, 1):
+        parser.error("--task camera does not enlarge")
     scale = 1 if arguments.task == "camera" else arguments.scale or 2
     methods = restorers(arguments.task, scale, arguments.weights)
-    degrade = build_degradation({"type": DEGRADATIONS[arguments.task]}, scale)
+    section = arguments.degradation or {"type": DEGRADATIONS[arguments.task]}
+    degrade = build_degradation(section, scale)
     paths = [path for folder in arguments.folders
              for path in list_pictures(folder, arguments.include)]  # fmt: skip
     scores: dict[str, list[tuple[float, float]]] = {name: [] for name in methods}

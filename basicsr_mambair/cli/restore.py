@@ -50,8 +50,8 @@ _FORMATS = ("auto", *(each.name for each in FORMATS))
 @click.option(
     "--task",
     type=click.Choice(list(OWN_WEIGHTS)),
-    help="Without --weights: enlarge clean pictures, remove JPEG artifacts, remove even noise or "
-    "that of a camera, or restore everyday photographs (compressed, a little noisy).  "
+    help="Without --weights: enlarge clean pictures, remove JPEG artifacts, remove Gaussian noise "
+    "or the noise of a camera, or restore everyday photographs (compressed, a little noisy).  "
     "[default: sr]",
 )
 @click.option(
