@@ -21,7 +21,7 @@ from mambair.inference.tiles import DEFAULT_TILE, TileError, parse_tile
 from mambair.inference.weights import OWN_WEIGHTS
 
 if TYPE_CHECKING:
-    from mambair.inference.planning import Job, Plan
+    from mambair.inference.planning import Destination, Job, Plan
     from mambair.inference.records import Records, Settings
     from mambair.inference.restorer import Restorer
     from mambair.inference.weights import Task
@@ -34,9 +34,10 @@ _FORMATS = ("auto", *(each.name for each in FORMATS))
 @click.option(
     "-o",
     "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the restored pictures; it is created.  [default: restored/NAME, with the name "
-    "of the weights]",
+    metavar="FOLDER|FILE",
+    type=click.Path(path_type=Path),
+    help="Folder for the restored pictures; it is created. For a single picture also a file, whose "
+    "extension names the format.  [default: restored/NAME, with the name of the weights]",
 )
 @click.option(
     "-w",
@@ -148,6 +149,7 @@ def restore(
 
     \b
     basicsr restore holiday.jpg --scale 4
+    basicsr restore holiday.jpg -o larger.png
     basicsr restore scans/ -o clean --task jpeg
     basicsr restore 'scans/*.tif' -o restored -w quickstart --compare
     torchrun --nproc_per_node=4 -m basicsr_mambair restore photos/ --launcher pytorch
@@ -175,7 +177,8 @@ def restore(
     path = find_weights(weights) if weights else default_weights(task, scale)
     name = name_of_weights(path)
     output = output or Path("restored", f"{name}_simulated" if simulate else name)
-    sources, left_out, failures = find_sources(inputs, output, recursive)
+    destination = _destination(output, file_format, suffix)
+    sources, left_out, failures = find_sources(inputs, destination.folder, recursive)
     restorer = Restorer.from_checkpoint(
         path, device=chosen, tiling=tiling, self_ensemble=self_ensemble
     )
@@ -189,7 +192,7 @@ def restore(
     try:
         plan = plan_jobs(
             sources,
-            output,
+            destination,
             scale=restorer.scale,
             tiling=tiling,
             settings=settings,
@@ -209,7 +212,13 @@ def restore(
         share.meet()  # nobody writes while another process plans
         mine = replace(plan, jobs=share.part(plan.jobs), failures=[])
         own = _restore_all(
-            mine, restorer, settings, Records(output), simulate, compare, share.rank == 0
+            mine,
+            restorer,
+            settings,
+            Records(destination.folder),
+            simulate,
+            compare,
+            share.rank == 0,
         )
         parts = share.collect((own, mine.failures))
     if parts is None:  # the first process tells what all have done
@@ -221,6 +230,24 @@ def restore(
     _print_outcome(plan, outcome, output)
     if plan.failures:
         raise SystemExit(1)
+
+
+def _destination(output: Path, file_format: str, suffix: str) -> Destination:
+    """Where the results go, according to ``-o``, ``--format`` and ``--suffix``."""
+    from mambair.inference.planning import Destination
+
+    try:
+        destination = Destination.of(output)
+    except TargetError as error:
+        raise click.BadParameter(str(error), param_hint="--output") from error
+    if destination.name is not None:
+        for option, is_given in (("--format", file_format != "auto"), ("--suffix", suffix)):
+            if is_given:
+                raise click.UsageError(
+                    f"-o {output} names the file, and so does {option}; give one of them, or name "
+                    "a folder (-o)"
+                )
+    return destination
 
 
 def _silence_decoders() -> None:

@@ -55,7 +55,7 @@ def check_targets(jobs: Iterable[tuple[Path, Sequence[Path]]]) -> None:
             if _place(target) in sources:
                 raise TargetError(
                     f"{target}: is a picture of the source and a result would replace it; "
-                    "choose another output folder"
+                    "choose another output"
                 )
             name = str(target).casefold()  # as file systems may see it
             if name in written:

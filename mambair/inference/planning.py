@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mambair.imaging.encoding import refusal_of
 from mambair.imaging.errors import PictureError
-from mambair.imaging.formats import format_of, readable_extensions
+from mambair.imaging.formats import FORMATS_BY_EXTENSION, format_of, readable_extensions
 from mambair.imaging.listing import (
     PACKAGE_SCHEME,
     Survey,
@@ -59,6 +59,32 @@ class Plan:
     failures: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     present: int = 0
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where results go.
+
+    Attributes:
+        folder: of the results.
+        name: file name of the only result; ``None``: that of each picture.
+    """
+
+    folder: Path
+    name: str | None = None
+
+    @classmethod
+    def of(cls, output: Path) -> Destination:
+        """A file, if it has the extension of a picture and is no folder; else a folder.
+
+        Raises:
+            TargetError: it is a file, but of no picture.
+        """
+        if output.suffix.lower() in FORMATS_BY_EXTENSION and not output.is_dir():
+            return cls(output.parent, output.name)
+        if os.path.lexists(output) and not output.is_dir():
+            raise TargetError(f"{output}: is there, and is neither a folder nor a picture")
+        return cls(output)
 
 
 @dataclass(frozen=True)
@@ -143,7 +169,7 @@ def _describe(there: Survey) -> list[str]:
 
 def plan_jobs(
     sources: Sequence[Found],
-    output: Path,
+    output: Destination,
     *,
     scale: int,
     tiling: Tiling,
@@ -158,27 +184,34 @@ def plan_jobs(
 
     Args:
         sources: the pictures.
-        output: folder of the results.
+        output: where the results go.
         scale: sides of results are so many times those of the pictures.
         tiling: how the pictures will be cut.
         settings: what else results depend on.
-        extension: of the results, with its dot; that of the picture by default.
-        suffix: added to names.
+        extension: of the results, with its dot; that of the picture by default. Without effect if
+            the result has a name.
+        suffix: added to names, likewise.
         compare: comparisons will be written too.
         skip_existing: leave alone what is there already: results of the same pictures and settings.
         overwrite: replace whatever is there.
 
     Raises:
         TargetError: a result would replace a picture of the sources, another result, a result of
-            another picture or network, or a file that was not written here.
+            another picture or network, or a file that was not written here; or one file is named
+            for several results.
         PictureError: a file was named whose format is not known.
     """
+    if output.name is not None and len(sources) > 1:
+        raise TargetError(
+            f"{output.folder / output.name} names one file for the results of {len(sources)} "
+            "pictures; name a folder (-o)"
+        )
     pairs = [(each.path, _target(each, output, suffix, extension)) for each in sources]
     check_targets(
         (source, [target, comparison_path(target)] if compare else [target])
         for source, target in pairs
     )
-    records = Records(output)
+    records = Records(output.folder)
     plan = Plan()
     conflicts = []
     for source, target in pairs:
@@ -192,14 +225,16 @@ def plan_jobs(
     if conflicts:
         more = f" (and {len(conflicts) - 1} more such files)" if len(conflicts) > 1 else ""
         raise TargetError(
-            f"{conflicts[0]}{more}; choose another output folder (-o) or a --suffix, or "
-            "--overwrite it"
+            f"{conflicts[0]}{more}; choose another output (-o) or a --suffix, or --overwrite it"
         )
     return plan
 
 
-def _target(found: Found, output: Path, suffix: str, extension: str | None) -> Path:
-    target = target_of(found.path, output / found.folder, suffix, extension)
+def _target(found: Found, output: Destination, suffix: str, extension: str | None) -> Path:
+    if output.name is None:
+        target = target_of(found.path, output.folder / found.folder, suffix, extension)
+    else:
+        target = output.folder / output.name
     format_of(target)
     return target
 

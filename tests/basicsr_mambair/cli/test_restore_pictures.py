@@ -35,15 +35,70 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def restore(*arguments: object, status: int = 0) -> str:
     """Runs the command with the quick network into ``out``; returns what it says."""
-    command = ["restore", *map(str, arguments), "-w", "tiny", "-o", "out"]
-    result = CliRunner().invoke(main, command)
-    assert result.exit_code == status, result.output
-    return result.output
+    found, output = restore_to("out", *arguments)
+    assert found == status, output
+    return output
 
 
 def transparency(image: np.ndarray) -> float:
     """How many wholly transparent pixels would let the same light through."""
     return float((1 - image[..., -1].astype(float) / np.iinfo(image.dtype).max).sum())
+
+
+def restore_to(output: str, *arguments: object) -> tuple[int, str]:
+    """Runs the command with the quick network; returns its exit status and what it says."""
+    command = ["restore", *map(str, arguments), "-w", "tiny", "-o", output]
+    result = CliRunner().invoke(main, command)
+    return result.exit_code, result.output
+
+
+def test_a_single_result_may_be_named(workplace: Path) -> None:
+    Image.fromarray(photograph(height=12, width=16)).save("a.png")
+    status, output = restore_to("new/large.jpg", "a.png", "--compare")
+    assert status == 0, output
+    assert "1 of 1 pictures restored to new/large.jpg" in output
+    with Image.open("new/large.jpg") as restored:
+        assert (restored.format, restored.size) == ("JPEG", (32, 24))
+    assert sorted(os.listdir("new")) == [".restored.jsonl", "large.jpg", "large_compare.png"]
+    # Once more, from the folder that holds this picture alone, and into the current directory.
+    os.mkdir("photos")
+    shutil.copy2("a.png", "photos/a.png")
+    status, output = restore_to("large.png", "photos")
+    assert status == 0, output
+    assert read_image("large.png").shape == (24, 32, 3)
+    status, output = restore_to("large.png", "photos", "--skip-existing")
+    assert (status, "0 of 0" in output, "1 was there" in output) == (0, True, True), output
+
+
+def test_a_named_result_replaces_nothing_by_accident(workplace: Path) -> None:
+    for name in ("a.png", "b.png"):
+        Image.fromarray(photograph(height=12, width=16)).save(name)
+    Path("notes.txt").write_text("mine")
+    contents = {name: Path(name).read_bytes() for name in ("a.png", "b.png", "notes.txt")}
+    for output, arguments, said in (
+        ("a.png", ["a.png"], "a.png: is a picture of the source"),
+        ("b.png", ["a.png"], "b.png: is there, and is no result of this command"),
+        ("c.png", ["a.png", "b.png"], "c.png names one file for the results of 2 pictures"),
+        ("c.png", ["a.png", "--format", "jpg"], "-o c.png names the file, and so does --format"),
+        ("c.png", ["a.png", "--suffix", "x2"], "-o c.png names the file, and so does --suffix"),
+        ("notes.txt", ["a.png"], "notes.txt: is there, and is neither a folder nor a picture"),
+    ):
+        status, text = restore_to(output, *arguments)
+        assert status == 2, text
+        assert said in " ".join(text.split()), text
+    assert {name: Path(name).read_bytes() for name in contents} == contents
+    assert not Path("c.png").exists()
+    status, text = restore_to("b.png", "a.png", "--overwrite")
+    assert status == 0, text
+    assert read_image("b.png").shape == (24, 32, 3)
+
+
+def test_a_folder_may_have_the_name_of_a_picture(workplace: Path) -> None:
+    Image.fromarray(photograph(height=12, width=16)).save("a.png")
+    os.mkdir("old.png")
+    status, text = restore_to("old.png", "a.png")
+    assert status == 0, text
+    assert read_image("old.png/a.png").shape == (24, 32, 3)
 
 
 @pytest.mark.parametrize(
