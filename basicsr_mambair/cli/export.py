@@ -18,8 +18,13 @@ from basicsr_mambair.cli.weights_file import output_option, write_weights
     is_flag=True,
     help="Export the weights of the last iteration instead of their average (EMA).",
 )
+@click.option(
+    "--half",
+    is_flag=True,
+    help="Store the weights in 16 bits: half the size. Whoever loads them computes in 32 bits.",
+)
 @modules_option
-def export(weights: str, output: Path, raw: bool, modules: tuple[str, ...]) -> None:
+def export(weights: str, output: Path, raw: bool, half: bool, modules: tuple[str, ...]) -> None:
     """Write a file with the weights of a network alone, to share.
 
     The argument is the same as for `restore -w`. From a checkpoint of training, the averaged
@@ -33,10 +38,16 @@ def export(weights: str, output: Path, raw: bool, modules: tuple[str, ...]) -> N
     \b
     basicsr export tiny_x2 -o experiments/pretrained_models/tiny_x2.safetensors
     basicsr export tiny_x2 -o tiny_x2.pth
+    basicsr export my_training --half -o small.safetensors
     """
     import_modules(modules)
+    from mambair.checkpoint import in_half_precision
     from mambair.inference.loading import load_network
     from mambair.inference.weights import find_weights
 
-    net, section = load_network(find_weights(weights), key="params" if raw else "params_ema")
-    write_weights(net.state_dict(), section, output, averaged=not raw)
+    path = find_weights(weights)
+    net, section = load_network(path, key="params" if raw else "params_ema")
+    state = net.state_dict()
+    if half:
+        state = in_half_precision(state, path)
+    write_weights(state, section, output, averaged=not raw)

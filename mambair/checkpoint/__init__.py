@@ -8,7 +8,7 @@ of other projects hold their weights is in :mod:`~.layouts`; whether weights fit
 
 from __future__ import annotations
 
-from mambair.checkpoint.contents import SECTION_KEY, State, non_finite, size_of
+from mambair.checkpoint.contents import SECTION_KEY, State, in_half_precision, non_finite, size_of
 from mambair.checkpoint.fitting import check_fits, load_into
 from mambair.checkpoint.layouts import load_weights, weights_of, without_prefixes
 from mambair.checkpoint.reading import load_checkpoint
@@ -20,6 +20,7 @@ __all__ = [
     "CheckpointError",
     "State",
     "check_fits",
+    "in_half_precision",
     "load_checkpoint",
     "load_into",
     "load_weights",

@@ -1,4 +1,4 @@
-"""What a checkpoint holds: names, sizes, and numbers that are not finite."""
+"""What a checkpoint holds: names, sizes, precision, and numbers that are not finite."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from mambair.errors import CheckpointError, listed
 
 State = dict[str, Tensor]
 
@@ -46,3 +48,24 @@ def non_finite(contents: Any, name: str = "") -> list[str]:
     else:
         return []
     return [each for key, value in pairs for each in non_finite(value, f"{name}.{key}".lstrip("."))]
+
+
+def in_half_precision(state: Mapping[str, Tensor], source: Any) -> State:
+    """Rounds the weights of a network to 16 bits (float16), for a file of half the size.
+
+    Args:
+        state: a state dict; tensors of integers stay as they are.
+        source: the file that the weights come from, for the error.
+
+    Raises:
+        CheckpointError: weights are larger than float16 can hold (65,504).
+    """
+    half = {
+        name: value.half() if value.is_floating_point() else value for name, value in state.items()
+    }
+    new = set(non_finite(half)) - set(non_finite(state))
+    if new:
+        raise CheckpointError(
+            f"{source}: too large for 16 bits, which end at 65,504: {listed(sorted(new))}"
+        )
+    return half

@@ -13,6 +13,8 @@ from click.testing import CliRunner, Result
 from basicsr_mambair.cli import main
 from mambair.archs.registry import build_network
 from mambair.checkpoint import SECTION_KEY, load_checkpoint, save_checkpoint, save_safetensors
+from mambair.imaging.reading import read_image
+from mambair.imaging.writing import write_image
 from mambair.inference.loading import load_network
 from tests.conftest import photograph, tiny_network
 
@@ -58,6 +60,35 @@ def test_pip_realesrgan_loads_an_exported_pth(tmp_path: Path) -> None:
     with torch.no_grad():
         expected = net(x)[0].clamp(0, 1).numpy()[::-1].transpose(1, 2, 0)
     np.testing.assert_allclose(theirs.enhance(picture)[0], expected * 255, atol=1)
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_half_the_size_restores_the_same_picture(tmp_path: Path, suffix: str) -> None:
+    write_image(photograph(height=24, width=28), tmp_path / "a.png")
+    restored = {}
+    for name, arguments in (("whole", ()), ("half", ("--half",))):
+        weights = tmp_path / f"{name}.{suffix}"
+        result = basicsr("export", "tiny_x2", "-o", weights, *arguments)
+        assert result.exit_code == 0, result.output
+        output = tmp_path / f"{name}.png"
+        result = basicsr("restore", tmp_path / "a.png", "-w", weights, "-o", output)
+        assert result.exit_code == 0, result.output
+        restored[name] = read_image(output).astype(int)
+    sizes = [(tmp_path / f"{name}.{suffix}").stat().st_size for name in ("whole", "half")]
+    assert sizes[1] < 0.6 * sizes[0]
+    assert load_network(tmp_path / f"half.{suffix}")[0].conv_first.weight.dtype == torch.float32
+    assert abs(restored["half"] - restored["whole"]).max() <= 1
+
+
+def test_weights_beyond_16_bits_are_not_written_as_infinite(tmp_path: Path) -> None:
+    state = trained(tmp_path / "a.pth", 1)
+    state["conv_first.weight"][0, 0, 0, 0] = 7e4
+    save_checkpoint({"params": state, SECTION_KEY: tiny_network()}, tmp_path / "a.pth")
+    result = basicsr("export", tmp_path / "a.pth", "--half", "-o", tmp_path / "b.pth")
+    assert result.exit_code == 1
+    assert "a.pth: too large for 16 bits" in result.output
+    assert "conv_first.weight" in result.output
+    assert not (tmp_path / "b.pth").exists()
 
 
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
