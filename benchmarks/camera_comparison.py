@@ -40,6 +40,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folders", nargs="+", help="folders of pictures; pkg://package/folder too")
     parser.add_argument("--include", nargs="+", default=["*"], help="patterns of file names")
+    parser.add_argument(
+        "--middle", type=int, metavar="SIDE", help="take only the middle SIDE × SIDE pixels of each"
+    )
     parser.add_argument("--experiments", type=Path, default=Path("experiments"))
     arguments = parser.parse_args()
     runs = finished_runs(arguments.experiments)
@@ -58,7 +61,9 @@ def main() -> None:
         },
     }
     for folder in arguments.folders:
-        scores = measure(list_pictures(folder, arguments.include), camera, methods)
+        scores = measure(
+            list_pictures(folder, arguments.include), camera, methods, arguments.middle
+        )
         print(f"\n{folder}\n\n| network (seeds) | {' | '.join(HEADINGS)} |\n{'| --- ' * 4}|")
         for name, by_seed in scores.items():
             print(f"| {name} | {' | '.join(_cells(by_seed))} |")
@@ -80,17 +85,27 @@ def finished_runs(experiments: Path) -> dict[str, list[Path]]:
 
 
 def measure(
-    paths: list[Path], camera: Callable[..., Pixels], methods: dict[str, list[Restore]]
+    paths: list[Path],
+    camera: Callable[..., Pixels],
+    methods: dict[str, list[Restore]],
+    middle: int | None = None,
 ) -> dict[str, np.ndarray]:
     """Means over the pictures, ``(seeds, 3)`` for each method, in the order of ``HEADINGS``."""
     scores: dict[str, list[list[tuple[float, ...]]]] = {name: [] for name in methods}
     for seed, path in enumerate(tqdm(paths)):
-        truth = decode_picture(path.read_bytes(), str(path), gray=False)
+        truth = _middle_of(decode_picture(path.read_bytes(), str(path), gray=False), middle)
         noisy = to_uint8(camera(truth, np.random.default_rng(seed)))  # as in a file
         for name, restorers in methods.items():
             results = [restore(noisy) for restore in restorers]
             scores[name].append([_score(result, truth) for result in results])
     return {name: np.mean(each, axis=0) for name, each in scores.items()}
+
+
+def _middle_of(picture: Pixels, side: int | None) -> Pixels:
+    if side is None:
+        return picture
+    top, left = (max(0, (length - side) // 2) for length in picture.shape[:2])
+    return picture[top : top + side, left : left + side]
 
 
 def _score(result: Pixels, truth: Pixels) -> tuple[float, ...]:
