@@ -16,6 +16,7 @@ from mambair.imaging.metadata import Metadata, read_metadata
 from mambair.imaging.pillow import open_picture
 from mambair.imaging.pixels import Pixels
 from mambair.imaging.reading import read_file, read_frames
+from mambair.imaging.tiff import SIGNATURES, undefined_channels
 from mambair.imaging.writing import write_bytes
 
 
@@ -51,6 +52,8 @@ def read_picture_file(path: str | os.PathLike[str]) -> PictureFile:
     frames = read_frames(content, os.fspath(path))
     metadata = read_metadata(content)
     notes = [f"damaged {each} left out" for each in metadata.damaged]
+    if content.startswith(SIGNATURES) and undefined_channels(io.BytesIO(content)):
+        notes.append("channels that are neither color nor alpha left out")
     picture = open_picture(io.BytesIO(content))
     timing = None
     if picture is not None:

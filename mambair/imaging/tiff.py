@@ -1,7 +1,8 @@
 """TIFF files: pages of any kind, read and written.
 
 Pillow reads 8 bits with every kind of transparency and color, OpenCV 16 bits in every compression,
-tifffile gray with alpha of 16 bits. tifffile writes all of them.
+tifffile what neither reads right: gray with alpha of 16 bits, more channels, and channels in separate
+planes. tifffile writes all of them.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from mambair.imaging.profiles import pixels_by_profile
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ORIENTATION = 0x0112
-_WHITE_IS_ZERO = 0
-_PREMULTIPLIED = 1  # of the tag ExtraSamples
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK = 0, 1, 2, 5  # of the tag PhotometricInterpretation
+_PLAIN = (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB)
+_IN_PLANES = 2  # of the tag PlanarConfiguration
+_UNSPECIFIED, _PREMULTIPLIED = 0, 1  # of the tag ExtraSamples
 _XMP = 700
 _STRIP = 1 << 18  # bytes in a strip, roughly
 
@@ -74,6 +77,12 @@ def read_sizes(file: BinaryIO, name: str) -> list[tuple[int, int]]:
             return [_size(page) for page in full]
     except Exception as error:  # tifffile raises all kinds of errors on damaged files
         raise PictureError(f"{name}: not a readable picture (damaged or truncated?)") from error
+
+
+def undefined_channels(file: BinaryIO) -> int:
+    """The most channels of a page that are neither color nor alpha, which are not read."""
+    with _tifffile().TiffFile(file) as tiff:
+        return max((page.extrasamples.count(_UNSPECIFIED) for page in tiff.pages), default=0)
 
 
 def _size(page: Any) -> tuple[int, int]:
@@ -128,6 +137,10 @@ class _Page:
         self.kind = np.dtype(page.dtype) if page.dtype is not None else None
         self.samples = int(page.samplesperpixel)
         self.photometric = int(page.photometric)
+        self.in_planes = self.samples > 1 and int(page.planarconfig) == _IN_PLANES
+        # Pillow confuses other planes than these.
+        simple = (self.photometric, self.samples) in ((_RGB, 3), (_CMYK, 4))
+        self.is_beyond_pillow = self.kind == np.uint16 or (self.in_planes and not simple)
         self.is_thumbnail = bool(page.is_reduced)
 
 
@@ -136,7 +149,7 @@ def _read(page: _Page, name: str, count: int) -> Pixels:
     if page.kind is not None and page.kind not in (np.bool_, np.uint8, np.uint16):
         raise PictureError(f"{where}: pixels are {page.kind}; 8 or 16 bits are supported")
     try:
-        image = _read_deep(page) if page.kind == np.uint16 else _read_with_pillow(page)
+        image = _read_plainly(page) if page.is_beyond_pillow else _read_with_pillow(page)
     except PictureError as error:
         raise PictureError(f"{where}: {error}") from error
     except Exception as error:
@@ -153,15 +166,22 @@ def _read_with_pillow(page: _Page) -> Pixels:
     return swap_order(pixels_by_profile(picture))
 
 
-def _read_deep(page: _Page) -> Pixels:
-    image = None if page.samples == 2 else _decode_with_opencv(page)
+def _read_plainly(page: _Page) -> Pixels:
+    if page.photometric not in _PLAIN:
+        kind = getattr(page.page.photometric, "name", page.photometric)
+        planes = " in separate planes" * page.in_planes
+        raise PictureError(f"colors are {kind}{planes}, {page.kind}; convert it to RGB")
+    colors = 3 if page.photometric == _RGB else 1
+    extra = page.page.extrasamples
+    has_alpha = extra[0] != _UNSPECIFIED if extra else page.samples > colors
+    image = None
+    if not page.in_planes and (page.samples == 1 or (colors == 3 and page.samples <= 4)):
+        image = _decode_with_opencv(page)  # elsewhere its pixels are undefined
     if image is None:
-        image = np.asarray(page.page.asarray())
-        if image.ndim == 3 and image.shape[2] not in (2, 3, 4):
-            raise PictureError(f"pixels of {image.shape[2]} channels are not supported")
-        image = turn_upright(
-            swap_order(image), int(page.page.tags.valueof(_ORIENTATION, default=1))
-        )
+        image = _decode_with_tifffile(page)
+    if image.ndim == 3:
+        image = image[..., : colors + has_alpha]
+        image = image[..., 0] if image.shape[2] == 1 else image
     if page.photometric == _WHITE_IS_ZERO:
         image = image.copy()
         gray = image[..., 0] if image.ndim == 3 else image
@@ -169,6 +189,24 @@ def _read_deep(page: _Page) -> Pixels:
     if _PREMULTIPLIED in page.page.extrasamples and image.ndim == 3 and image.shape[2] in (2, 4):
         image = _without_premultiplication(image)
     return image
+
+
+def _decode_with_tifffile(page: _Page) -> Pixels:
+    try:
+        image = np.asarray(page.page.asarray())
+    except ValueError as error:  # a compression that needs the package imagecodecs
+        if "imagecodecs" not in str(error):
+            raise
+        compression = getattr(page.page.compression, "name", page.page.compression)
+        raise PictureError(
+            f"{page.samples} channels{' in separate planes' * page.in_planes}, compressed as "
+            f"{compression}, are not supported; save it uncompressed or with Deflate"
+        ) from error
+    if page.in_planes:
+        image = np.moveaxis(image, 0, -1)
+    if image.ndim == 3 and page.photometric == _RGB:
+        image = np.concatenate([image[..., 2::-1], image[..., 3:]], axis=2)
+    return turn_upright(image, int(page.page.tags.valueof(_ORIENTATION, default=1)))
 
 
 def _decode_with_opencv(page: _Page) -> Pixels | None:
