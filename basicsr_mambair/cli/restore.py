@@ -16,7 +16,7 @@ from basicsr_mambair.training.share import local_device, shared
 from mambair.imaging.errors import PictureError
 from mambair.imaging.formats import FORMATS
 from mambair.imaging.listing import printable
-from mambair.imaging.targets import TargetError
+from mambair.imaging.targets import TargetError, comparison_path
 from mambair.inference.tiles import DEFAULT_TILE, TileError, parse_tile
 from mambair.inference.weights import OWN_WEIGHTS
 
@@ -35,7 +35,7 @@ _FORMATS = ("auto", *(each.name for each in FORMATS))
     "-o",
     "--output",
     metavar="FOLDER|FILE",
-    type=click.Path(path_type=Path),
+    type=click.Path(),
     help="Folder for the restored pictures; it is created. For a single picture also a file, whose "
     "extension names the format.  [default: restored/NAME, with the name of the weights]",
 )
@@ -122,7 +122,7 @@ _FORMATS = ("auto", *(each.name for each in FORMATS))
 @modules_option
 def restore(
     inputs: tuple[str, ...],
-    output: Path | None,
+    output: str | None,
     weights: str | None,
     task: Task | None,
     scale: int | None,
@@ -176,7 +176,8 @@ def restore(
         raise click.UsageError("--skip-existing and --overwrite contradict each other")
     path = find_weights(weights) if weights else default_weights(task, scale)
     name = name_of_weights(path)
-    output = output or Path("restored", f"{name}_simulated" if simulate else name)
+    if output is None:
+        output = str(Path("restored", f"{name}_simulated" if simulate else name))
     destination = _destination(output, file_format, suffix)
     sources, left_out, failures = find_sources(inputs, destination.folder, recursive)
     restorer = Restorer.from_checkpoint(
@@ -227,12 +228,12 @@ def restore(
     for each, more in parts:
         outcome.add(each)
         plan.failures += more
-    _print_outcome(plan, outcome, output)
+    _print_outcome(plan, outcome, destination)
     if plan.failures:
         raise SystemExit(1)
 
 
-def _destination(output: Path, file_format: str, suffix: str) -> Destination:
+def _destination(output: str, file_format: str, suffix: str) -> Destination:
     """Where the results go, according to ``-o``, ``--format`` and ``--suffix``."""
     from mambair.inference.planning import Destination
 
@@ -279,7 +280,7 @@ def _print_lines(lines: Iterable[str], color: str = "red") -> None:
         click.secho(printable(line), fg=color, err=True)
 
 
-def _print_outcome(plan: Plan, outcome: _Outcome, output: Path) -> None:
+def _print_outcome(plan: Plan, outcome: _Outcome, output: Destination) -> None:
     from mambair.inference.planning import summarize_notes
 
     _print_lines(f"not restored: {each}" for each in plan.failures)
@@ -334,6 +335,8 @@ def _restore_all(
                     progress=advance,
                 )
                 records.add(job.target, job.state, settings)
+                if compare:
+                    records.add(comparison_path(job.target), job.state, settings)
             except KeyboardInterrupt:
                 bar.close()
                 done = f"interrupted; {number - 1} of {len(jobs)} pictures are done"

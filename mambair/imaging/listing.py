@@ -29,6 +29,8 @@ def resolve_root(root: str | os.PathLike[str]) -> Path:
         PictureError: it does not exist.
     """
     text = os.fspath(root)
+    if not text:
+        raise PictureError("'' names no file or folder (an empty variable?)")
     if not text.startswith(PACKAGE_SCHEME):
         path = Path(text).expanduser()
         if not path.exists():
@@ -203,14 +205,17 @@ def list_pictures(
 
 
 def nothing_found(
-    root: str | os.PathLike[str], found: Survey, extensions: Sequence[str]
+    root: str | os.PathLike[str],
+    found: Survey,
+    extensions: Sequence[str],
+    where: str = "in this folder",
 ) -> PictureError:
     """Returns the error for a folder without pictures: says what is there instead."""
     there = "; ".join(found.descriptions()) or "it is empty"
     if found.pictures:
         there = f"{len(found.pictures)} are excluded"
     formats = ", ".join(extensions)
-    return PictureError(f"{root}: no picture in this folder ({there}); pictures are {formats}")
+    return PictureError(f"{root}: no picture {where} ({there}); pictures are {formats}")
 
 
 def pictures_of(argument: str) -> list[Path]:

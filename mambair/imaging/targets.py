@@ -24,12 +24,17 @@ def target_of(
         suffix: added to the name.
         extension: extension of the result, with its dot; by default that of the picture.
 
+    Raises:
+        TargetError: the suffix would change the folder.
+
     Examples:
         >>> from pathlib import Path
         >>> from mambair.imaging.targets import target_of
         >>> target_of(Path("in/bird.jpg"), "out", "x2", ".png").as_posix()
         'out/birdx2.png'
     """
+    if any(each and each in suffix for each in (os.sep, os.altsep, "\0")):
+        raise TargetError(f"suffix {suffix!r}: cannot be a part of file names")
     return Path(folder, f"{source.stem}{suffix}{source.suffix if extension is None else extension}")
 
 

@@ -1,8 +1,8 @@
 """TIFF files: pages of any kind, read and written.
 
 Pillow reads 8 bits with every kind of transparency and color, OpenCV 16 bits in every compression,
-tifffile what neither reads right: gray with alpha of 16 bits, more channels, and channels in separate
-planes. tifffile writes all of them.
+tifffile what neither reads right: gray with alpha of 16 bits, more channels, and separate planes.
+tifffile writes all of them.
 """
 
 from __future__ import annotations

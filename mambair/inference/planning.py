@@ -74,17 +74,25 @@ class Destination:
     name: str | None = None
 
     @classmethod
-    def of(cls, output: Path) -> Destination:
+    def of(cls, output: str) -> Destination:
         """A file, if it has the extension of a picture and is no folder; else a folder.
 
         Raises:
-            TargetError: it is a file, but of no picture.
+            TargetError: nothing is named, or a file that is no picture.
         """
-        if output.suffix.lower() in FORMATS_BY_EXTENSION and not output.is_dir():
-            return cls(output.parent, output.name)
-        if os.path.lexists(output) and not output.is_dir():
-            raise TargetError(f"{output}: is there, and is neither a folder nor a picture")
-        return cls(output)
+        if not output:
+            raise TargetError("'' names no file or folder (an empty variable?)")
+        path = Path(output)
+        if path.is_dir() or output.endswith(("/", os.sep)):
+            return cls(path)
+        if path.suffix.lower() in FORMATS_BY_EXTENSION:
+            return cls(path.parent, path.name)
+        if os.path.lexists(path):
+            raise TargetError(f"{path}: is there, and is neither a folder nor a picture")
+        return cls(path)
+
+    def __str__(self) -> str:
+        return str(self.folder / (self.name or ""))
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,8 @@ def find_sources(
 
     Args:
         inputs: files, folders, patterns, ``pkg://package/folder``.
-        output: folder of the results, which is no source.
+        output: folder of the results. If it is inside of what was named, it is no source, and if
+            it is that itself, the results in it are none.
         recursive: look into sub-folders too.
 
     Returns:
@@ -116,47 +125,71 @@ def find_sources(
     Raises:
         PictureError: an argument names nothing, or a folder without pictures; says what is there.
     """
-    found: dict[Path, Found] = {}
+    found: dict[str, Found] = {}
     left_out: list[str] = []
     failures: list[str] = []
+    records = Records(output)
     for item in inputs:
-        for folder, there in _look_at(item, output, recursive):
+        for folder, there in _look_at(item, output, recursive, records):
             for path in there.pictures:
                 inside = path.parent.relative_to(folder) if folder else Path()
-                found.setdefault(path, Found(path, inside))
+                found.setdefault(os.path.abspath(path), Found(path, inside))
             failures += [f"{path}: {reason}" for path, reason in there.unreadable.items()]
             left_out += [f"{item}: {line}" for line in _describe(there)]
     return list(found.values()), left_out, failures
 
 
-def _look_at(item: str, output: Path, recursive: bool) -> list[tuple[Path | None, Survey]]:
+def _look_at(
+    item: str, output: Path, recursive: bool, records: Records
+) -> list[tuple[Path | None, Survey]]:
     """What an argument names: folders with their contents, and files."""
     extensions = readable_extensions()
+
+    def look_into(folder: Path) -> Survey:
+        there = survey(folder, extensions, recursive, without=output)
+        _leave_out_results(there, records)
+        return there
+
     if not item.startswith(PACKAGE_SCHEME) and not os.path.lexists(Path(item).expanduser()):
         matches = sorted(glob.glob(os.path.expanduser(item), recursive=True))
         if not matches:
             raise PictureError(f"{item}: no such file, folder or pattern")
         there = Survey()
+        folders: list[tuple[Path | None, Survey]] = []
         for path in map(Path, matches):
             if path.is_dir():
-                there.leave_out(_SUB_FOLDERS, path)
+                if recursive:
+                    folders.append((path, look_into(path)))
+                else:
+                    there.leave_out(_SUB_FOLDERS, path)
             elif path.name.lower().endswith(extensions):
                 there.pictures.append(path)
             else:
                 there.leave_out("files that are no pictures", path)
-        if not there.pictures:
-            raise nothing_found(item, there, extensions)
-        return [(None, there)]
+        _leave_out_results(there, records)
+        if not any(each.pictures or each.unreadable for _, each in (*folders, (None, there))):
+            raise nothing_found(item, there, extensions, where="of this pattern")
+        return [*folders, (None, there)]
     path = Path(item).expanduser()
     if os.path.lexists(path) and not path.exists():  # a broken link: reading it says so
         return [(None, Survey([path]))]
     path = resolve_root(item)
     if not path.is_dir():
         return [(None, Survey([path]))]
-    there = survey(path, extensions, recursive, without=output)
+    there = look_into(path)
     if not there.pictures and not there.unreadable:
         raise nothing_found(item, there, extensions)
     return [(path, there)]
+
+
+def _leave_out_results(there: Survey, records: Records) -> None:
+    """What an earlier run wrote into the folder of its sources is not restored again."""
+    pictures, there.pictures = there.pictures, []
+    for path in pictures:
+        if records.is_result(path):
+            there.leave_out("results of this command", path)
+        else:
+            there.pictures.append(path)
 
 
 def _describe(there: Survey) -> list[str]:
@@ -206,22 +239,27 @@ def plan_jobs(
             f"{output.folder / output.name} names one file for the results of {len(sources)} "
             "pictures; name a folder (-o)"
         )
-    pairs = [(each.path, _target(each, output, suffix, extension)) for each in sources]
-    check_targets(
-        (source, [target, comparison_path(target)] if compare else [target])
-        for source, target in pairs
-    )
+    pairs = []
+    for each in sources:
+        target = _target(each, output, suffix, extension)
+        pairs.append((each.path, [target, comparison_path(target)] if compare else [target]))
+    check_targets(pairs)
     records = Records(output.folder)
     plan = Plan()
     conflicts = []
-    for source, target in pairs:
-        state, whose = records.state_of(target, source, settings)
-        if state in ("other network", "other picture", "unknown") and not overwrite:
-            conflicts.append(f"{target}: {_conflict(state, whose)}")
-        elif state == "current" and skip_existing:
+    for source, targets in pairs:
+        states = [records.state_of(target, source, settings) for target in targets]
+        in_the_way = [
+            f"{target}: {_conflict(state, whose)}"
+            for target, (state, whose) in zip(targets, states, strict=True)
+            if state in ("other network", "other picture", "unknown")
+        ]
+        if in_the_way and not overwrite:
+            conflicts += in_the_way
+        elif skip_existing and all(state == "current" for state, _ in states):
             plan.present += 1
         else:
-            _plan_job(source, target, scale, tiling, settings.simulated, plan)
+            _plan_job(source, targets[0], scale, tiling, settings.simulated, plan)
     if conflicts:
         more = f" (and {len(conflicts) - 1} more such files)" if len(conflicts) > 1 else ""
         raise TargetError(

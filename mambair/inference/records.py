@@ -10,6 +10,7 @@ Lines are only ever appended, each by a single write, so that several runs can f
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import json
 import os
@@ -105,6 +106,14 @@ class Records:
     def _place(self, target: Path) -> str:
         return os.path.relpath(os.path.realpath(target), os.path.realpath(self._folder))
 
+    def is_result(self, path: Path) -> bool:
+        """Returns whether a file is a result in the folder, and was not changed since."""
+        entry = self._entries.get(self._place(path))
+        try:
+            return entry is not None and entry.target.is_same(FileState.of(path))
+        except OSError:
+            return False
+
     def state_of(self, target: Path, source: Path, settings: Settings) -> tuple[State, str]:
         """What is in the place of a result.
 
@@ -129,7 +138,7 @@ class Records:
             return "unknown", ""
         if entry is None or not entry.target.is_same(before):
             return "unknown", ""
-        if entry.source.path != now.path and not entry.source.is_same(now):
+        if entry.source.path != now.path and not _was_moved(entry.source, now):
             return "other picture", entry.source.path
         if not entry.settings.is_same_network(settings):
             return "other network", entry.settings.network
@@ -155,6 +164,20 @@ class Records:
                 os.close(file)
         except OSError as error:
             raise PictureError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _was_moved(before: FileState, now: FileState) -> bool:
+    """Returns whether a picture is one that had another path, as far as can be told.
+
+    Two pictures may have the same size and time (bitmaps from one archive or card), so the one of
+    the old path is read if it is still there.
+    """
+    if not before.is_same(now):
+        return False
+    try:
+        return filecmp.cmp(before.path, now.path, shallow=False)
+    except OSError:
+        return True
 
 
 def _parse(line: str) -> _Entry | None:

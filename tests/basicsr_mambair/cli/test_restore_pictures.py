@@ -101,6 +101,92 @@ def test_a_folder_may_have_the_name_of_a_picture(workplace: Path) -> None:
     assert read_image("old.png/a.png").shape == (24, 32, 3)
 
 
+def test_a_slash_at_the_end_means_a_folder(workplace: Path) -> None:
+    Image.fromarray(photograph(height=12, width=16)).save("a.png")
+    status, text = restore_to("new.png/", "a.png")
+    assert status == 0, text
+    assert read_image("new.png/a.png").shape == (24, 32, 3)
+
+
+def test_empty_names_are_refused(workplace: Path) -> None:
+    Image.fromarray(photograph(height=12, width=16)).save("a.png")
+    for output, source, status in (("out", "", 1), ("", "a.png", 2)):
+        found, text = restore_to(output, source)
+        assert (found, "'' names no file or folder" in text) == (status, True), text
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("suffix", ["_26/11", "/../../x"])
+def test_a_suffix_stays_in_the_folder(suffix: str, workplace: Path) -> None:
+    Image.fromarray(photograph(height=12, width=16)).save("a.png")
+    text = restore("a.png", "--suffix", suffix, status=2)
+    assert f"suffix '{suffix}': cannot be a part of file names" in text
+    assert not Path("out").exists()
+
+
+def test_one_file_in_two_spellings_is_one_picture(workplace: Path) -> None:
+    os.mkdir("photos")
+    Image.fromarray(photograph(height=12, width=16)).save("photos/a.png")
+    text = restore("photos/a.png", workplace / "photos/a.png", "photos/../photos/a.png")
+    assert "1 of 1 pictures" in text
+
+
+def test_patterns_reach_folders_if_asked_to(workplace: Path) -> None:
+    os.makedirs("photos_1/inner")
+    Image.fromarray(photograph(height=12, width=16)).save("photos_1/inner/a.png")
+    text = restore("photos_*", status=1)
+    assert "photos_*: no picture of this pattern (1 sub-folders: photos_1)" in text
+    assert "1 of 1 pictures" in restore("photos_*", "--recursive")
+    assert read_image("out/inner/a.png").shape == (24, 32, 3)
+
+
+def test_comparisons_are_results_too(workplace: Path) -> None:
+    Image.fromarray(photograph(height=12, width=16)).save("a.png")
+    os.mkdir("out")
+    Path("out/a_compare.png").write_bytes(b"mine")
+    text = restore("a.png", "--compare", status=2)
+    assert "a_compare.png: is there, and is no result of this command" in text
+    assert Path("out/a_compare.png").read_bytes() == b"mine"
+    restore("a.png")
+    os.remove("out/a_compare.png")
+    # A result without its comparison is not finished.
+    assert "1 of 1" in restore("a.png", "--compare", "--skip-existing")
+    assert read_image("out/a_compare.png").size
+    assert "1 was there already" in restore("a.png", "--compare", "--skip-existing")
+
+
+def test_results_beside_their_pictures_are_no_pictures(workplace: Path) -> None:
+    """The run is interrupted, and goes on."""
+    os.mkdir("photos")
+    for name in "abc":
+        Image.fromarray(photograph(height=12, width=16)).save(f"photos/{name}.png")
+    arguments = ("photos", "--suffix", "_x2", "--compare")
+    assert "3 of 3" in restore_to("photos", *arguments)[1]
+    os.remove("photos/b_x2.png")
+    status, text = restore_to("photos", *arguments, "--skip-existing")
+    assert status == 0, text
+    assert "1 of 1 pictures restored to photos; 2 were there already" in text
+    assert "left out: photos: 5 results of this command" in text
+    assert len(list(Path("photos").glob("*.png"))) == 9
+    # Into another folder, results are pictures like others.
+    assert "9 of 9" in restore("photos")
+
+
+def test_pictures_of_one_size_and_time_are_told_apart(workplace: Path) -> None:
+    for folder, name in (("morning", "coffee"), ("evening", "chelsea")):
+        os.mkdir(folder)
+        Image.fromarray(photograph(name, 12, 16)).save(f"{folder}/1.bmp")
+        os.utime(f"{folder}/1.bmp", (1e9, 1e9))
+    restore("morning")
+    before = Path("out/1.bmp").read_bytes()
+    for option in ("--skip-existing", "--self-ensemble"):
+        text = " ".join(restore("evening", option, status=2).split())
+        assert "is the result of another picture" in text
+    assert Path("out/1.bmp").read_bytes() == before
+    shutil.copytree("morning", "copy")  # is the same picture
+    assert "1 was there already" in restore("copy", "--skip-existing")
+
+
 @pytest.mark.parametrize(
     ("name", "channels"),
     [
