@@ -115,7 +115,8 @@ def crops(
 ) -> None:
     """Cut pictures into overlapping squares, which training reads faster than whole pictures.
 
-    For low-resolution pictures, divide --size, --step and --threshold by the scale.
+    For low-resolution pictures, divide --size, --step and --threshold by the scale. A side that is
+    shorter than --size is not cut.
 
     \b
     basicsr prepare crops datasets/DIV2K/HR -o datasets/DIV2K/HR_sub
@@ -235,6 +236,8 @@ def _print_outcome(outcome: Outcome, source: str) -> None:
         left_out = survey(resolve_root(source)).descriptions()
     for line in left_out:
         click.secho(printable(f"left out: {source}: {line}"), fg="yellow", err=True)
+    for line in outcome.left_over:
+        click.secho(printable(f"note: {line}"), fg="yellow", err=True)
     kept = f", {outcome.kept} existed already" if outcome.kept else ""
     failed = f", {len(outcome.failures)} failed" if outcome.failures else ""
     click.echo(printable(f"{outcome.output}: {outcome.made} pictures done{kept}{failed}"))

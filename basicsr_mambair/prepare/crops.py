@@ -21,6 +21,7 @@ from mambair.imaging.reading import picture_size, read_image
 from mambair.imaging.writing import write_image
 
 _SCALE_SUFFIX = re.compile(r"^(.*?)(x\d+)?$", re.DOTALL)  # names may hold line breaks
+_SQUARE = re.compile(r"^(.*_s)(\d+)((?:x\d+)?\.png)$", re.DOTALL)
 
 
 def make_crops(
@@ -108,12 +109,16 @@ class Squares:
         return tuple(folder / f"{name}_s{index:03d}{scale}.png" for index in range(1, count + 1))
 
     def cut(self, job: Job) -> None:
-        """Writes the squares of a picture."""
+        """Writes the squares of a picture; removes those that it had when it was larger."""
         image = read_image(job.source)
         targets = iter(job.targets)
         for top in self._starts(image.shape[0]):
             for left in self._starts(image.shape[1]):
                 write_image(image[top : top + self.size, left : left + self.size], next(targets))
+        outdated = _following(job.targets[-1])
+        while outdated.exists():
+            outdated.unlink()
+            outdated = _following(outdated)
 
     def _starts(self, length: int) -> list[int]:
         """Returns the positions along a side where squares begin."""
@@ -123,3 +128,10 @@ class Squares:
         if length - (starts[-1] + self.size) > self.threshold:
             starts.append(length - self.size)
         return starts
+
+
+def _following(square: Path) -> Path:
+    """``NAME_s002x2.png`` of ``NAME_s001x2.png``."""
+    match = _SQUARE.match(square.name)
+    assert match is not None
+    return square.with_name(f"{match[1]}{int(match[2]) + 1:03d}{match[3]}")

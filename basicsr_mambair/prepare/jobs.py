@@ -26,6 +26,7 @@ from tqdm import tqdm
 from basicsr_mambair.progress import progress_bar
 from mambair.errors import UserError
 from mambair.imaging.errors import PictureError
+from mambair.imaging.listing import name_some, survey
 from mambair.imaging.targets import TargetError, check_targets
 from mambair.imaging.writing import write_bytes
 
@@ -51,6 +52,7 @@ class Outcome:
         failures: one line for each picture that failed.
         left_out: one line for each kind of file of the source that was not taken, where the
             function that made the data set knows better than a look into the folder.
+        left_over: one line for each filled folder with pictures that are not made of the source.
     """
 
     output: Path
@@ -58,6 +60,7 @@ class Outcome:
     kept: int = 0
     failures: list[str] = field(default_factory=list)
     left_out: list[str] | None = None
+    left_over: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -160,12 +163,47 @@ def run_jobs(
         workers: threads; all cores by default.
 
     Raises:
-        PrepareError: two pictures would become one file, or a folder cannot be filled; nothing is
-            written.
+        PrepareError: two pictures would become one file, a file is there that was not made here, or
+            a folder cannot be filled; nothing is written.
     """
-    first, *others = outputs
     for output in outputs:
         output.check()
+    _check_nothing_is_lost(jobs, outputs)
+    outcome = _run_all(function, jobs, outputs, description, workers)
+    targets = {target for job in jobs for target in job.targets}
+    for output in outputs:
+        others = [path for path in survey(output.folder).pictures if path not in targets]
+        if others:
+            outcome.left_over.append(
+                f"{output.folder}: {len(others)} pictures are made of none that was read now, and "
+                f"a training would read them; remove them: {name_some(others)}"
+            )
+    return outcome
+
+
+def _check_nothing_is_lost(jobs: Sequence[Job], outputs: Sequence[Output]) -> None:
+    new = {output.folder for output in outputs if output.is_new}
+    there = [
+        target
+        for job in jobs
+        for target in job.targets
+        if target.parent in new and os.path.lexists(target)
+    ]
+    if there:
+        more = f" (and {len(there) - 1} more such files)" if len(there) > 1 else ""
+        raise PrepareError(
+            f"{there[0]}: is there, and was not made by this command{more}; choose another output"
+        )
+
+
+def _run_all(
+    function: Callable[[Job], None],
+    jobs: Sequence[Job],
+    outputs: Sequence[Output],
+    description: str,
+    workers: int | None,
+) -> Outcome:
+    first, *others = outputs
     try:
         check_targets((job.source, job.targets) for job in jobs)
     except TargetError as error:
@@ -174,7 +212,7 @@ def run_jobs(
         if others[0].folder.resolve() == first.folder.resolve():
             raise PrepareError(f"{first.folder}: is the folder for two kinds of results")
         with others[0].claimed():
-            return run_jobs(function, jobs, [first], description, workers)
+            return _run_all(function, jobs, [first], description, workers)
 
     def run(job: Job) -> None:
         function(job)

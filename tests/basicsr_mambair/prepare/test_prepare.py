@@ -91,6 +91,57 @@ def test_crops_threshold_and_small_pictures(pictures: Path, tmp_path: Path) -> N
     assert cv2.imread(str(tmp_path / "whole" / "coffee_s001.png")).shape == (97, 131, 3)
 
 
+def test_squares_follow_their_picture(pictures: Path, tmp_path: Path) -> None:
+    """A picture becomes smaller, another one is removed; each had 12 squares."""
+    folder = tmp_path / "out"
+    command = ("prepare", "crops", pictures, "-o", folder, "--size", 48, "--step", 32)
+    assert invoke(*command)[0] == 0
+    assert len(names_in(folder)) == 3 * 12
+    cv2.imwrite(str(pictures / "coffee.png"), np.full((60, 60, 3), 7, np.uint8))
+    later = time.time() + 5
+    os.utime(pictures / "coffee.png", (later, later))
+    (pictures / "chelsea.png").unlink()
+    status, output = invoke(*command)
+    assert status == 0, output
+    squares = sorted(folder.glob("coffee_s*.png"))
+    assert [path.stem for path in squares] == [f"coffee_s00{index}" for index in (1, 2, 3, 4)]
+    assert all((cv2.imread(str(path)) == 7).all() for path in squares)
+    assert "12 pictures are made of none that was read now" in output
+    assert "remove them: chelsea_s001.png, chelsea_s002.png" in output
+    for path in folder.glob("chelsea*"):
+        path.unlink()
+    assert "read now" not in invoke(*command)[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (("lr", "--scale", 2, "-o", "mine"), "coffeex2.png"),
+        (("lr", "--scale", 2, "-o", "LR", "--hr-output", "mine"), "coffee.png"),
+        (("jpeg", "-q", 50, "-o", "mine"), "coffee.jpg"),
+        (("crops", "--size", 48, "-o", "mine"), "coffee_s002.png"),
+    ],
+    ids=["lr", "hr-output", "jpeg", "crops"],
+)
+def test_pictures_of_somebody_are_not_replaced(
+    arguments: tuple[object, ...],
+    name: str,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine").mkdir()
+    Path("mine", name).write_bytes(b"mine")
+    command, *options = arguments
+    status, output = invoke("prepare", command, pictures, *options)
+    assert status == 1
+    assert f"mine/{name}: is there, and was not made by this command" in output
+    assert os.listdir("mine") == [name]
+    assert not Path("LR").exists()
+    assert Path("mine", name).read_bytes() == b"mine"
+
+
 def test_lmdb_is_read_by_both_datasets(pictures: Path, tmp_path: Path) -> None:
     from basicsr.data.paired_image_dataset import PairedImageDataset
 
