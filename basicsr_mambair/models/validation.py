@@ -19,6 +19,7 @@ from mambair.imaging.errors import PictureError
 from mambair.imaging.matlab.submission import Submission
 from mambair.imaging.pixels import Pixels
 from mambair.imaging.resizing import imresize
+from mambair.imaging.targets import UniqueNames
 
 
 def measurable(tensor: Tensor, use_image: bool = True) -> Pixels:
@@ -93,15 +94,15 @@ def validate(
     """
     name, val = loader.dataset.opt["name"], model.opt["val"]
     metrics = val.get("metrics") or {}
-    totals = dict.fromkeys(metrics, 0.0)
+    totals, names = dict.fromkeys(metrics, 0.0), UniqueNames()
     submission = _submission(model.opt, loader.dataset) if val.get("submission") else None
     with progress_bar(len(loader), name) if val.get("pbar") else nullcontext() as bar:
         for index, sample in enumerate(loader):
             result, truth = _restore(model, sample)
             if save_img:
-                imwrite(
-                    measurable(result), str(_picture_file(model.opt, name, sample, current_iter))
-                )
+                picture = names.take(Path(_first(sample["lq_path"])).stem)
+                path = _picture_file(model.opt, name, picture, current_iter)
+                imwrite(measurable(result), str(path))
             data = measured_pair(result, truth, bool(val.get("use_image", True)))
             for key, section in metrics.items():
                 totals[key] += float(calculate_metric(data, section))
@@ -150,10 +151,10 @@ def _unrounded(result: Tensor) -> NDArray[np.float32]:
 
 
 def _picture_file(
-    opt: Mapping[str, Any], dataset: str, sample: Mapping[str, Any], current_iter: int | str
+    opt: Mapping[str, Any], dataset: str, picture: str, current_iter: int | str
 ) -> Path:
     """Returns where BasicSR saves the result of a picture."""
-    folder, picture = Path(opt["path"]["visualization"]), Path(_first(sample["lq_path"])).stem
+    folder = Path(opt["path"]["visualization"])
     if opt["is_train"]:
         return folder / picture / f"{picture}_{current_iter}.png"
     return folder / dataset / f"{picture}_{opt['val'].get('suffix') or opt['name']}.png"

@@ -38,6 +38,7 @@ from basicsr_mambair.training.preparation import prepare_run
 from basicsr_mambair.training.share import ALONE, Share
 from mambair._version import __version__
 from mambair.complexity import measure_network
+from mambair.imaging.targets import UniqueNames
 from mambair.imaging.writing import write_bytes, write_image
 
 _OUTPUT = (720, 1280)  # of the picture whose MACs are counted, as published
@@ -212,13 +213,10 @@ class _Items:
         self.dataset = dataset
 
     def __iter__(self) -> Iterator[_Item]:
-        seen: dict[str, int] = {}
+        names = UniqueNames()
         for index in range(len(self.dataset)):
             paths = _files_of(self.dataset, index)
-            name = Path(paths[0]).stem
-            seen[name] = seen.get(name, 0) + 1
-            if seen[name] > 1:
-                name = f"{name}_{seen[name]}"
+            name = names.take(Path(paths[0]).stem)
             yield _Item(index, name, [_stamp(path) for path in paths])
 
 

@@ -43,6 +43,28 @@ def comparison_path(target: Path) -> Path:
     return target_of(target, target.parent, "_compare", ".png")
 
 
+class UniqueNames:
+    """Names for pictures in their order, each given once.
+
+    Examples:
+        >>> from mambair.imaging.targets import UniqueNames
+        >>> names = UniqueNames()
+        >>> [names.take(stem) for stem in ("a", "a_2", "a", "b", "a")]
+        ['a', 'a_2', 'a_3', 'b', 'a_4']
+    """
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def take(self, name: str) -> str:
+        """Returns the name, with a number where another picture has it."""
+        unique, number = name, 2
+        while unique in self._taken:
+            unique, number = f"{name}_{number}", number + 1
+        self._taken.add(unique)
+        return unique
+
+
 def check_targets(jobs: Iterable[tuple[Path, Sequence[Path]]]) -> None:
     """Makes sure, before any work, that no result replaces a source or another result.
 

@@ -73,6 +73,29 @@ def test_test_measures(pairs: Path) -> None:
     assert len(list(pictures.iterdir())) == 3
 
 
+def test_results_of_pictures_of_one_name_are_all_saved(tmp_path: Path) -> None:
+    weights = bicubic_network(tmp_path)
+    for folder, names in (("first", ("a.png", "a.jpg", "b.png")), ("second", ("a.png",))):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            write_image(photograph(height=24, width=28), tmp_path / folder / name)
+    contents = {
+        "name": "measure", "model_type": "RestorationModel", "scale": 2, "num_gpu": 0,
+        "datasets": {"test": {
+            "name": "two", "type": "DegradedImageDataset", "dataroot_gt": ["first", "second"],
+            "degradation": "bicubic"}},
+        "network_g": tiny_network(), "path": {"pretrain_network_g": str(weights)},
+        "val": {"save_img": True},
+    }  # fmt: skip
+    (tmp_path / "measure.yml").write_text(yaml.safe_dump(contents))
+    run = run_basicsr("test", "-opt", "measure.yml", cwd=tmp_path)
+    assert run.returncode == 0, run.stdout + run.stderr
+    saved = (tmp_path / "results" / "measure" / "visualization" / "two").iterdir()
+    assert sorted(path.name for path in saved) == [
+        f"{name}_measure.png" for name in ("a_2", "a_3", "a", "b")
+    ]
+
+
 def test_weights_of_another_size_are_explained(pairs: Path) -> None:
     weights = bicubic_network(pairs)
     contents = {
