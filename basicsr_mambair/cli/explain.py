@@ -11,7 +11,13 @@ import click
 
 from basicsr_mambair.cli.import_option import import_modules, modules_option
 from mambair.errors import UserError
-from mambair.imaging.listing import pictures_of
+from mambair.imaging.listing import (
+    PACKAGE_SCHEME,
+    pictures_of,
+    printable,
+    resolve_root,
+    survey,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -113,6 +119,7 @@ def explain(
         queries = [_parse_pixel(text) for text in pixels]
         measures["attentive_map"] = partial(attentive_map, pixels=queries)
     paths = _unlike_names(inputs)
+    _name_left_out(inputs)
     networks = _load(names, routing)
     pictures = {path: swap_order(read_image(path)) for path in paths}
     for label, net in networks.items():
@@ -135,6 +142,14 @@ def _unlike_names(inputs: tuple[str, ...]) -> list[Path]:
     if twice:
         raise click.UsageError(f"INPUT: two pictures are named {twice[0]}; explain them apart")
     return paths
+
+
+def _name_left_out(inputs: tuple[str, ...]) -> None:
+    for item in inputs:
+        if item.startswith(PACKAGE_SCHEME) or Path(item).expanduser().is_dir():
+            root = resolve_root(item)
+            for line in survey(root).descriptions() if root.is_dir() else ():
+                click.secho(printable(f"left out: {item}: {line}"), fg="yellow", err=True)
 
 
 def _load(names: tuple[str, ...], routing: str | None) -> dict[str, nn.Module]:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from basicsr_mambair.training.arguments import joined_overrides, overrides_arguments
+
 
 @click.command()
 @click.option("-opt", "--opt", "opt", required=True, metavar="FILE", help="Option file (YAML).")
@@ -35,17 +37,15 @@ import click
     type=click.IntRange(0, 2**31),
     help="Seed of the run; by default the file's manual_seed, or 0.",
 )
-@click.option(
-    "--force_yml", "overrides", multiple=True, metavar="KEY=VALUE",
-    help="Replace or add a value of the file; may be repeated.",
-)  # fmt: skip
+@overrides_arguments
 def preview(
     opt: str,
     dataset: str | None,
     count: int,
     output: Path,
     seed: int | None,
-    overrides: tuple[str, ...],
+    force_yml: tuple[str, ...],
+    more: tuple[str, ...],
 ) -> None:
     """Show what a training will see: true picture, input, and what was drawn for it.
 
@@ -75,7 +75,7 @@ def preview(
         dataset=dataset,
         count=count,
         seed=seed,
-        overrides=list(overrides),
+        overrides=joined_overrides(force_yml, more),
     )
     title = f"{Path(opt).name}, {shown.dataset}, seed {shown.seed}: GT and LQ"
     write_image(contact_sheet(shown.samples, title), output)

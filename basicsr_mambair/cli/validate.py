@@ -7,7 +7,7 @@ import click
 
 @click.command()
 @click.option(
-    "-opt", "--opt", "paths", required=True, multiple=True, metavar="FILE",
+    "-opt", "--opt", "paths", multiple=True, metavar="FILE",
     help="Option file (YAML); may be repeated.",
 )  # fmt: skip
 @click.option(
@@ -26,6 +26,8 @@ def validate(paths: tuple[str, ...], files: bool, more: tuple[str, ...]) -> None
     basicsr validate -opt options/train/quickstart.yml
     basicsr validate --no-files -opt options/train/*.yml
     """
+    if not (paths or more):
+        raise click.UsageError("no option file is named")
     from basicsr_mambair.options import OptionError, is_training_file, load_options
     from basicsr_mambair.training.requirements import require_basicsr
 

@@ -97,7 +97,8 @@ def _read(path: Path, descendants: tuple[Path, ...]) -> Composed:
         if base_path.resolve() in chain:
             raise OptionError(Problem(("extends",), f"{base} extends this file in turn", place))
         if not base_path.is_file():
-            text = f"{base}: the option file does not exist"
+            text = "is not a file" if base_path.exists() else "the option file does not exist"
+            text = f"{base}: {text}"
             raise OptionError(Problem(("extends",), text, place))
         composed.merge(_read(base_path, chain))
     composed.merge(Composed(options, marks))

@@ -103,7 +103,8 @@ def read_file(path: Path) -> tuple[dict[str, Any], Sources]:
         OptionError: it is missing, is not valid YAML, or holds something else than sections.
     """
     if not path.is_file():
-        raise OptionError(Problem((), "the option file does not exist", str(path)))
+        what = "is not a file" if path.exists() else "the option file does not exist"
+        raise OptionError(Problem((), what, str(path)))
     sources = Sources()
     try:
         loader = OptionLoader(path.read_text(encoding="utf-8"))

@@ -19,6 +19,8 @@ _SIZES_READ = 2000
 # Datasets that refuse a picture smaller than a crop.
 _CROPPING = ("DegradedImageDataset", "Dataset_PairedImage", "MambaIRPairedDataset",
              "PairedImageDataset")  # fmt: skip
+# Datasets that look for the pictures whose names match `include` and not `exclude`.
+_LISTING = ("DegradedImageDataset", "RealESRGANDataset")
 
 
 def check_surroundings(context: Context) -> None:
@@ -37,6 +39,7 @@ def check_surroundings(context: Context) -> None:
             _check_lists(context, section, ("datasets", key))
             _check_stores(context, section, ("datasets", key))
             _check_contents(context, section, ("datasets", key))
+            _check_patterns(context, section, ("datasets", key))
             if key.split("_")[0] == "train":
                 _check_crop(context, section, ("datasets", key))
     present = [str(each.get("name", key)) for key, each in datasets.items()
@@ -107,6 +110,31 @@ def _check_contents(context: Context, section: Mapping[str, Any], path: Path) ->
         context.problems.add(path, str(error))
 
 
+def _check_patterns(context: Context, section: Mapping[str, Any], path: Path) -> None:
+    """Patterns of file names that leave no picture, and folders that hold none."""
+    from mambair.imaging.errors import PictureError
+    from mambair.imaging.listing import as_list, list_pictures
+
+    if section.get("type") not in _LISTING or context.problems.under(path):
+        return
+    if (section.get("io_backend") or {}).get("type", "disk") != "disk" or section.get("meta_info"):
+        return
+    for root in as_list(section.get("dataroot_gt")):
+        try:
+            present = list_pictures(str(root), keep_unreadable=True)
+        except PictureError as error:
+            context.problems.add((*path, "dataroot_gt"), str(error))
+            continue
+        include, exclude = as_list(section.get("include", "*")), as_list(section.get("exclude"))
+        for key, patterns in (("include", (include,)), ("exclude", (include, exclude))):
+            try:
+                if key in section:
+                    list_pictures(str(root), *patterns, keep_unreadable=True)
+            except PictureError as error:
+                context.problems.add((*path, key), f"{error} (it has {len(present)} pictures)")
+                break
+
+
 def _check_crop(context: Context, section: Mapping[str, Any], path: Path) -> None:
     """A crop that is larger than a picture, as far as headers tell."""
     from mambair.imaging.errors import PictureError
@@ -125,14 +153,9 @@ def _check_crop(context: Context, section: Mapping[str, Any], path: Path) -> Non
     for root in roots if isinstance(roots, list) else [roots]:
         patterns = (as_list(section.get("include", "*")), as_list(section.get("exclude")))
         try:
-            present = list_pictures(str(root))
+            pictures = list_pictures(str(root), *patterns)[: max(left, 0)]
         except PictureError:
             continue  # the dataset says what is missing
-        try:
-            pictures = list_pictures(str(root), *patterns)[: max(left, 0)]
-        except PictureError as error:
-            context.problems.add((*path, "include"), f"{error} (it has {len(present)} pictures)")
-            return
         left -= len(pictures)
         for picture in pictures:
             try:

@@ -25,7 +25,7 @@ class RunArguments:
 
 def run_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
     """Decorator that adds BasicSR's arguments to a command."""
-    decorators = [
+    decorators: list[Callable[..., Any]] = [
         click.option(
             "-opt", "--opt", "opt", required=True, metavar="FILE", help="Option file (YAML)."
         ),
@@ -48,20 +48,38 @@ def run_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
             is_flag=True,
             help="Prefix the name with debug_, and log and validate every few iterations.",
         ),
-        click.option(
-            "--force_yml",
-            "--force-yml",
-            multiple=True,
-            metavar="KEY:KEY=VALUE",
-            help="Change the option file for this run, for example train:total_iter=1000. "
-            "More entries may follow.",
-        ),
+        overrides_arguments,
         click.option("--local_rank", "--local-rank", default=0, hidden=True),
-        click.argument("more", nargs=-1, metavar="[KEY:KEY=VALUE]..."),
     ]
     for decorator in reversed(decorators):
         function = decorator(function)
     return function
+
+
+def overrides_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator that adds ``force_yml`` and ``more``, which :func:`joined_overrides` joins."""
+    option = click.option(
+        "--force_yml",
+        "--force-yml",
+        multiple=True,
+        metavar="KEY:KEY=VALUE",
+        help="Change the option file for this run, for example train:total_iter=1000. "
+        "More entries may follow.",
+    )
+    return option(click.argument("more", nargs=-1, metavar="[KEY:KEY=VALUE]...")(function))
+
+
+def joined_overrides(force_yml: tuple[str, ...], more: tuple[str, ...]) -> list[str]:
+    """Returns the entries behind ``--force_yml``, of which BasicSR takes any number.
+
+    Raises:
+        UsageError: there are entries without it.
+    """
+    if more and not force_yml:
+        raise click.UsageError(
+            f"unexpected argument {more[0]!r}; to change an option: --force_yml {more[0]}"
+        )
+    return [*force_yml, *more]
 
 
 def as_run_arguments(
@@ -74,11 +92,8 @@ def as_run_arguments(
     more: tuple[str, ...],
 ) -> RunArguments:
     """Converts what click parsed to the arguments of a run."""
-    if more and not force_yml:
-        raise click.UsageError(
-            f"unexpected argument {more[0]!r}; to change an option: --force_yml {more[0]}"
-        )
-    return RunArguments(opt, launcher, auto_resume, debug, local_rank, [*force_yml, *more])
+    overrides = joined_overrides(force_yml, more)
+    return RunArguments(opt, launcher, auto_resume, debug, local_rank, overrides)
 
 
 def parse_command_line(command: str) -> RunArguments:

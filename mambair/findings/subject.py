@@ -9,13 +9,15 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 
 from mambair.archs.contract import contract_of
 from mambair.findings.finding import FindingError
 from mambair.findings.recording import RecordedScan, record_scans
 from mambair.imaging.pixels import Pixels
-from mambair.inference.kinds import check_array
+from mambair.inference.kinds import array_of_pil, check_array, refusal
+from mambair.inference.restorer import Restorer
 
 DEFAULT_SIDE = 256  # a map of so many tokens squared is computed in seconds
 
@@ -24,9 +26,10 @@ class Subject:
     """A network and the middle of a picture, cut so that the network does not pad it.
 
     Args:
-        net: a restoration network; it is set to ``eval()``.
-        picture: RGB or gray, ``(H, W)`` or ``(H, W, C)``, uint8, uint16 or float in [0, 1]; the
-            input of the network. An alpha channel is left out.
+        net: a restoration network, or a model as of :func:`mambair.load`, whose network is taken;
+            it is set to ``eval()``.
+        picture: RGB or gray, ``(H, W)`` or ``(H, W, C)``, uint8, uint16 or float in [0, 1], or a
+            PIL picture; the input of the network. An alpha channel is left out.
         side: larger pictures are cut to their middle of this side; ``None``: none is cut more than
             the network needs.
 
@@ -44,7 +47,16 @@ class Subject:
         ContractError: the network does not restore single pictures.
     """
 
-    def __init__(self, net: nn.Module, picture: Pixels, side: int | None = DEFAULT_SIDE) -> None:
+    def __init__(
+        self,
+        net: nn.Module | Restorer,
+        picture: Pixels | Image.Image,
+        side: int | None = DEFAULT_SIDE,
+    ) -> None:
+        net = net.net if isinstance(net, Restorer) else net
+        picture = array_of_pil(picture) if isinstance(picture, Image.Image) else picture
+        if not isinstance(picture, np.ndarray):
+            raise refusal(picture)
         check_array(picture)
         contract = contract_of(net)
         multiple = math.lcm(contract.size_multiple, getattr(net, "padded_to", 1))

@@ -30,7 +30,9 @@ _TOLERANCE = 0.5  # float pixels may leave [0, 1] by this: what sharpened a pict
 def check_array(image: Pixels) -> None:
     """Raises :class:`PictureError` unless an array is a picture; names its type and shape."""
     channels = image.shape[2] if image.ndim == 3 else 1
-    known = image.dtype in (np.uint8, np.uint16) or np.issubdtype(image.dtype, np.floating)
+    known = image.dtype.newbyteorder("=") in (np.uint8, np.uint16) or np.issubdtype(
+        image.dtype, np.floating
+    )
     if not known or image.ndim not in (2, 3) or not 1 <= channels <= 4 or not image.size:
         raise PictureError(f"an array of {image.dtype}, {image.shape}, was given; {_TAKEN}")
     if np.issubdtype(image.dtype, np.floating):

@@ -158,6 +158,7 @@ class Restorer:
 
     def _restore_ordered(self, image: Pixels, order: kinds.Order, progress: Progress) -> Pixels:
         kinds.check_array(image)
+        image = image.astype(image.dtype.newbyteorder("="), copy=False)
         if order == "bgr":
             return np.ascontiguousarray(swap_order(self._restore(swap_order(image), progress)))
         return self._restore(image, progress)

@@ -99,7 +99,7 @@ def default_weights(task: Task | None = None, scale: int | None = None) -> Path:
     if scale not in by_scale:
         scales = ", ".join(map(str, sorted(by_scale)))
         raise CheckpointError(
-            f"scale {scale}: task {task!r} has weights for scale {scales}; name other weights "
+            f"scale {scale!r}: task {task!r} has weights for scale {scales}; name other weights "
             "instead of a task"
         )
     name = by_scale[scale]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import warnings
 from typing import Any
@@ -17,6 +18,19 @@ class InterruptedCommand(click.ClickException):
     """Ends a command with a message and the exit status of a process that SIGINT ended."""
 
     exit_code = _INTERRUPTED
+
+
+class FiniteRange(click.FloatRange):
+    """A range that does not hold NaN, nor infinity where it has no end."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Converts an argument; refuses what is not finite."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
 
 
 class Command(click.Command):

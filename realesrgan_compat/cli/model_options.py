@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
+from realesrgan_compat.cli.command import FiniteRange
 from realesrgan_compat.weights import PUBLISHED
 
 if TYPE_CHECKING:
@@ -40,14 +41,14 @@ def model_options(default: str) -> Callable[[Function], Function]:
         click.option(
             "-dn",
             "--denoise_strength",
-            type=click.FloatRange(0, 1),
+            type=FiniteRange(0, 1),
             help=f"Denoising of {_GENERAL}: 0 keeps noise, 1 removes most.  "
             f"[default: {_DENOISE_STRENGTH}]",
         ),
         click.option(
             "-s",
             "--outscale",
-            type=click.FloatRange(0, min_open=True),
+            type=FiniteRange(0, min_open=True),
             help="Factor of the sides of the result.  [default: 4 for models of Real-ESRGAN's, "
             "for others their own scale]",
         ),

@@ -37,6 +37,8 @@ class _Job:
 
     def target_with_alpha(self) -> Path:
         """Returns the path of the result if the picture has alpha."""
+        if self.target.suffix.lower() == _ALPHA_EXTENSION:
+            return self.target
         return self.target.with_suffix(_ALPHA_EXTENSION)
 
     def possible_targets(self) -> list[Path]:

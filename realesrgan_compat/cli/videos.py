@@ -15,7 +15,13 @@ from packaging.version import Version
 from mambair.errors import UserError
 from mambair.imaging.listing import resolve_root
 from mambair.imaging.targets import check_targets, target_of
-from realesrgan_compat.cli.command import Command, InterruptedCommand, run_command, say
+from realesrgan_compat.cli.command import (
+    Command,
+    FiniteRange,
+    InterruptedCommand,
+    run_command,
+    say,
+)
 from realesrgan_compat.cli.file_options import file_options, without_existing
 from realesrgan_compat.cli.model_options import ModelChoice, model_options
 
@@ -74,7 +80,7 @@ def _rate(ctx: click.Context, param: click.Parameter, value: str | None) -> Frac
 )
 @click.option(
     "--crf",
-    type=click.FloatRange(0, 51),
+    type=FiniteRange(0, 51),
     default=18,
     show_default=True,
     help="Quality of H.264; less is better, and larger.",

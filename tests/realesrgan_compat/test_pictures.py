@@ -53,6 +53,25 @@ def results(folder: Path) -> dict[str, tuple]:
     return {name: (image.shape, str(image.dtype)) for name, image in found.items()}
 
 
+def test_names_in_capitals(folder: Path) -> None:
+    """A picture without alpha keeps its extension; one with alpha becomes a PNG, named so."""
+    color = photograph(height=20, width=24)
+    for name, picture in (("PLAIN.PNG", color), ("CLEAR.PNG", np.dstack([color, color[..., 0]]))):
+        (folder / "inputs" / name).write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+    result = run("--model_path", "net.pth")
+    assert result.exit_code == 0, result.output
+    assert "6 of 6 pictures enlarged" in result.output
+    assert results(folder)["PLAIN_out.PNG"] == ((40, 48, 3), "uint8")
+    assert results(folder)["CLEAR_out.PNG"] == ((40, 48, 4), "uint8")
+
+
+@pytest.mark.parametrize(("flag", "value"), [("-s", "nan"), ("-s", "inf"), ("-dn", "nan")])
+def test_numbers_that_are_none(flag: str, value: str, folder: Path) -> None:
+    result = run("--model_path", "net.pth", flag, value)
+    assert result.exit_code == 2
+    assert f"{value} is not a finite number" in result.output
+
+
 def test_names_kinds_and_pixels(folder: Path) -> None:
     (folder / "inputs" / "notes.txt").write_text("not a picture")
     result = run("--model_path", "net.pth")

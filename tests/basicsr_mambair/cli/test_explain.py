@@ -44,6 +44,14 @@ def test_names_are_those_of_the_package():
     assert set(FINDINGS) == {*findings.OF_ONE_PICTURE, "receptive_field"}
 
 
+def test_what_is_left_out_of_a_folder_is_said(folder):
+    (folder / "photos" / "more").mkdir()
+    arguments = ("-w", "two.pth", "--side", 16, "--finding", "semantic_neighbors")
+    result = explain("photos", *arguments)
+    assert result.exit_code == 0, result.output
+    assert "left out: photos: 1 sub-folders: more" in result.output
+
+
 def test_a_whole_family(folder):
     result = explain(
         "photos", "-w", "two.pth", "-w", "one.pth", "-w", "swin.pth", "--side", 16,

@@ -228,8 +228,36 @@ def test_validate() -> None:
     assert f"bad.yml:{scale}: scale: must be a whole number" in bad.stderr
     assert f"bad.yml:{total}: train.total_itr: unknown key; did you mean" in bad.stderr
     assert "none.yml: the option file does not exist" in bad.stderr
+    folder = run("validate", ".")
+    assert (folder.returncode, folder.stderr.strip()) == (1, ".: is not a file")
+    assert run("validate", "good.yml").returncode == 0
+    assert "no option file is named" in run("validate").stderr
     assert "Traceback" not in bad.stderr
     assert not Path("experiments").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"include": ["none.png"]}, "datasets.val.include: "),
+        ({"include": ["coffee.png", "none.png"]}, "is named 'none.png'"),
+        ({"include": []}, "datasets.val.include: "),
+        ({"exclude": "*"}, "datasets.val.exclude: "),
+        ({"dataroot_gt": "empty"}, "datasets.val.dataroot_gt: empty: no picture in this folder"),
+    ],
+)
+def test_pictures_of_validation_are_looked_for_first(change: dict[str, Any], message: str) -> None:
+    Path("empty").mkdir()
+    options = training()
+    options["datasets"]["val"] = {
+        "name": "some", "type": "DegradedImageDataset", "dataroot_gt": "pkg://skimage/data",
+        "include": ["coffee.png"], "degradation": "bicubic", "io_backend": {"type": "disk"},
+    }  # fmt: skip
+    assert run("validate", write(options, "good.yml")).returncode == 0
+    options["datasets"]["val"].update(change)
+    refused = run("validate", write(options, "bad.yml"))
+    assert refused.returncode == 1
+    assert message in refused.stderr
 
 
 WITHOUT_BASICSR = """

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from basicsr_mambair.options import OptionError, load_options
-from tests.conftest import tiny_network
+from mambair.imaging.writing import write_image
+from tests.conftest import photograph, tiny_network
 
 
 def options(**changes: Any) -> dict:
@@ -256,6 +257,7 @@ def test_which_paired_dataset_is_meant(change: dict, expected: str, tmp_path: Pa
 
 
 def test_only_some_datasets_are_measured(tmp_path: Path) -> None:
+    write_image(photograph(height=12, width=16), tmp_path / "HR" / "a.png")
     there = {"type": "DegradedImageDataset", "dataroot_gt": "HR"}
     contents = options(
         datasets={"test_1": {**there, "name": "Set5"}, "test_2": {**there, "dataroot_gt": "gone"}},

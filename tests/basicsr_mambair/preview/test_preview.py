@@ -80,6 +80,18 @@ def test_the_command_writes_a_sheet_and_the_draws(pairs: Path) -> None:
         np.testing.assert_array_equal(pixels, sample.lq)
 
 
+def test_several_options_are_changed_as_in_training(pairs: Path) -> None:
+    path = option_file(pairs, degraded(pairs))
+    for flag in ("--force_yml", "--force-yml"):
+        changes = (flag, "datasets:train:gt_size=16", "manual_seed=9")
+        done = run_basicsr("preview", "-opt", path, "-n", 1, *changes, cwd=pairs)
+        assert done.returncode == 0, done.stderr
+        assert json.loads((pairs / "preview.json").read_text())["seed"] == 9
+    done = run_basicsr("preview", "-opt", path, "manual_seed=9", cwd=pairs)
+    assert done.returncode == 2
+    assert "to change an option: --force_yml manual_seed=9" in done.stderr
+
+
 def test_the_seed_decides(pairs: Path) -> None:
     path = option_file(pairs, degraded(pairs))
     own, given, other = (

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from mambair import findings
@@ -16,10 +17,22 @@ from mambair.findings import FindingError, NotApplicableError, ReceptiveField, S
 from mambair.findings.alike import likest, pairs_alike
 from mambair.findings.direction_redundancy import linear_cka, mean_cosine
 from mambair.findings.receptive_field import area_ratio
+from mambair.imaging.errors import PictureError
+from mambair.inference.restorer import Restorer
 from tests.conftest import tiny_network
 
 ONLY_V2 = {"attentive_map", "semantic_neighbors"}
 ONLY_V1 = {"direction_redundancy"}
+
+
+def test_what_a_subject_is_made_of(v2, picture):
+    """A model of ``mambair.load`` and a PIL picture are the network and the array."""
+    subject = Subject(v2, picture)
+    same = Subject(Restorer(v2), Image.fromarray(picture))
+    assert same.net is v2
+    assert torch.equal(same.x, subject.x)
+    with pytest.raises(PictureError, match=r"a str was given; a picture is"):
+        Subject(v2, "photo.png")
 
 
 @pytest.mark.parametrize("name", findings.OF_ONE_PICTURE)

@@ -50,6 +50,17 @@ def test_pixels_arrive_as_they_are(dtype: type, tiling: Tiling) -> None:
     np.testing.assert_array_equal(result, repeated(image, 2))
 
 
+@pytest.mark.parametrize("kind", [">u2", ">f4"])
+def test_bytes_in_the_other_order(kind: str) -> None:
+    """As astropy, tifffile and memory maps have them."""
+    native = np.dtype(kind).newbyteorder("=")
+    picture = (photograph(height=12, width=16) / 255.0).astype(np.float32)
+    if native.kind == "u":
+        picture = (picture * 65535).astype(native)
+    model = Restorer(Repeat(3, 2))
+    np.testing.assert_array_equal(model(picture.astype(kind)), model(picture))
+
+
 @pytest.mark.parametrize("in_chans", [1, 3])
 def test_gray_stays_gray(in_chans: int) -> None:
     gray = COLOR[..., 0]
