@@ -126,10 +126,10 @@ def _check_patterns(context: Context, section: Mapping[str, Any], path: Path) ->
             context.problems.add((*path, "dataroot_gt"), str(error))
             continue
         include, exclude = as_list(section.get("include", "*")), as_list(section.get("exclude"))
-        for key, patterns in (("include", (include,)), ("exclude", (include, exclude))):
+        for key, excluded in (("include", []), ("exclude", exclude)):
             try:
                 if key in section:
-                    list_pictures(str(root), *patterns, keep_unreadable=True)
+                    list_pictures(str(root), include, excluded, keep_unreadable=True)
             except PictureError as error:
                 context.problems.add((*path, key), f"{error} (it has {len(present)} pictures)")
                 break
