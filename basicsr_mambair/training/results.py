@@ -1,15 +1,19 @@
-"""Validation and measurement: pictures whose result is not finite, and true words in the log."""
+"""Validation and measurement by BasicSR's models: what they do not say, and would overwrite."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from basicsr_mambair.models.validation import check_finite, not_measurable, paths_of
+from mambair.imaging.targets import UniqueNames
 
 
 class NamedLoader:
     """A loader of validation that remembers the pictures of its last batch.
+
+    Results are saved under the names of pictures: the second picture of a name gets a number.
 
     Args:
         loader: a ``DataLoader``.
@@ -27,9 +31,21 @@ class NamedLoader:
         return len(self._loader)
 
     def __iter__(self) -> Iterator[Any]:
+        names = UniqueNames()
         for batch in self._loader:
             self.pictures = paths_of(batch)
-            yield batch
+            yield _renamed(batch, names)
+
+
+def _renamed(batch: Any, names: UniqueNames) -> Any:
+    paths = batch.get("lq_path")
+    if not isinstance(paths, (list, tuple)) or len(paths) != 1:  # clips have more, or a text
+        return batch
+    path = Path(paths[0])
+    name = names.take(path.stem)
+    if name == path.stem:
+        return batch
+    return {**batch, "lq_path": [str(path.with_name(f"{name}{path.suffix}"))]}
 
 
 def validate_finite(

@@ -73,14 +73,15 @@ def test_test_measures(pairs: Path) -> None:
     assert len(list(pictures.iterdir())) == 3
 
 
-def test_results_of_pictures_of_one_name_are_all_saved(tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["RestorationModel", "SRModel"])
+def test_results_of_pictures_of_one_name_are_all_saved(model: str, tmp_path: Path) -> None:
     weights = bicubic_network(tmp_path)
     for folder, names in (("first", ("a.png", "a.jpg", "b.png")), ("second", ("a.png",))):
         (tmp_path / folder).mkdir()
         for name in names:
             write_image(photograph(height=24, width=28), tmp_path / folder / name)
     contents = {
-        "name": "measure", "model_type": "RestorationModel", "scale": 2, "num_gpu": 0,
+        "name": "measure", "model_type": model, "scale": 2, "num_gpu": 0,
         "datasets": {"test": {
             "name": "two", "type": "DegradedImageDataset", "dataroot_gt": ["first", "second"],
             "degradation": "bicubic"}},
