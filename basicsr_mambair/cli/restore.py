@@ -239,7 +239,7 @@ def _destination(output: str, file_format: str, suffix: str) -> Destination:
 
     try:
         destination = Destination.of(output)
-    except TargetError as error:
+    except PictureError as error:
         raise click.BadParameter(str(error), param_hint="--output") from error
     if destination.name is not None:
         for option, is_given in (("--format", file_format != "auto"), ("--suffix", suffix)):
@@ -334,9 +334,8 @@ def _restore_all(
                     compare=compare,
                     progress=advance,
                 )
-                records.add(job.target, job.state, settings)
-                if compare:
-                    records.add(comparison_path(job.target), job.state, settings)
+                written = [job.target, *([comparison_path(job.target)] if compare else [])]
+                records.add(written, job.state, settings)
             except KeyboardInterrupt:
                 bar.close()
                 done = f"interrupted; {number - 1} of {len(jobs)} pictures are done"

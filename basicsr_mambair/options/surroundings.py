@@ -20,7 +20,7 @@ _SIZES_READ = 2000
 _CROPPING = ("DegradedImageDataset", "Dataset_PairedImage", "MambaIRPairedDataset",
              "PairedImageDataset")  # fmt: skip
 # Datasets that look for the pictures whose names match `include` and not `exclude`.
-_LISTING = ("DegradedImageDataset", "RealESRGANDataset")
+_LISTING = ("DegradedImageDataset", "RealESRGANDataset_mambair")
 
 
 def check_surroundings(context: Context) -> None:
@@ -117,7 +117,9 @@ def _check_patterns(context: Context, section: Mapping[str, Any], path: Path) ->
 
     if section.get("type") not in _LISTING or context.problems.under(path):
         return
-    if (section.get("io_backend") or {}).get("type", "disk") != "disk" or section.get("meta_info"):
+    if (section.get("io_backend") or {}).get("type", "disk") != "disk":
+        return
+    if section.get("meta_info") or section.get("meta_info_file"):
         return
     for root in as_list(section.get("dataroot_gt")):
         try:

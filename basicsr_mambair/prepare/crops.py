@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from dataclasses import dataclass
@@ -21,7 +22,6 @@ from mambair.imaging.reading import picture_size, read_image
 from mambair.imaging.writing import write_image
 
 _SCALE_SUFFIX = re.compile(r"^(.*?)(x\d+)?$", re.DOTALL)  # names may hold line breaks
-_SQUARE = re.compile(r"^(.*_s)(\d+)((?:x\d+)?\.png)$", re.DOTALL)
 
 
 def make_crops(
@@ -59,7 +59,7 @@ def make_crops(
     target.check()
 
     def plan(path: Path) -> Job:
-        return Job(path, squares.targets(picture_size(path), folder, path.stem))
+        return squares.job(path, picture_size(path), folder, path.stem)
 
     jobs, failures = [], []
     for result in map_in_parallel(plan, pictures, "sizes", workers):
@@ -94,10 +94,13 @@ class Squares:
                 f"got {self.size}, {self.step}, {self.threshold}"
             )
 
-    def targets(self, sides: tuple[int, ...], folder: Path, name: str) -> tuple[Path, ...]:
-        """Returns the files of the squares, ``NAME_s001.png``, … (``NAME_s001x2.png``).
+    def job(self, source: Path, sides: tuple[int, ...], folder: Path, name: str) -> Job:
+        """Plans the squares of a picture, ``NAME_s001.png``, … (``NAME_s001x2.png``).
+
+        Those that it had when it was larger are outdated.
 
         Args:
+            source: the picture.
             sides: height and width of the picture.
             folder: folder of the squares.
             name: name of the picture without extension.
@@ -106,19 +109,20 @@ class Squares:
         match = _SCALE_SUFFIX.match(name)
         assert match is not None
         name, scale = match[1], match[2] or ""
-        return tuple(folder / f"{name}_s{index:03d}{scale}.png" for index in range(1, count + 1))
+
+        def square(index: int) -> Path:
+            return folder / f"{name}_s{index:03d}{scale}.png"
+
+        outdated = itertools.takewhile(Path.exists, map(square, itertools.count(count + 1)))
+        return Job(source, tuple(map(square, range(1, count + 1))), tuple(outdated))
 
     def cut(self, job: Job) -> None:
-        """Writes the squares of a picture; removes those that it had when it was larger."""
+        """Writes the squares of a picture."""
         image = read_image(job.source)
         targets = iter(job.targets)
         for top in self._starts(image.shape[0]):
             for left in self._starts(image.shape[1]):
                 write_image(image[top : top + self.size, left : left + self.size], next(targets))
-        outdated = _following(job.targets[-1])
-        while outdated.exists():
-            outdated.unlink()
-            outdated = _following(outdated)
 
     def _starts(self, length: int) -> list[int]:
         """Returns the positions along a side where squares begin."""
@@ -128,10 +132,3 @@ class Squares:
         if length - (starts[-1] + self.size) > self.threshold:
             starts.append(length - self.size)
         return starts
-
-
-def _following(square: Path) -> Path:
-    """``NAME_s002x2.png`` of ``NAME_s001x2.png``."""
-    match = _SQUARE.match(square.name)
-    assert match is not None
-    return square.with_name(f"{match[1]}{int(match[2]) + 1:03d}{match[3]}")

@@ -65,13 +65,22 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Job:
-    """One picture and the files that it becomes."""
+    """One picture and the files that it becomes.
+
+    Attributes:
+        source: the picture.
+        targets: the files.
+        outdated: files of an earlier state of the picture, which are removed.
+    """
 
     source: Path
     targets: tuple[Path, ...]
+    outdated: tuple[Path, ...] = ()
 
     def is_done(self) -> bool:
         """Returns whether every target exists and is up to date with the source."""
+        if self.outdated:
+            return False
         try:
             time = self.source.stat().st_mtime_ns
             return all(target.stat().st_mtime_ns == time for target in self.targets)
@@ -79,7 +88,9 @@ class Job:
             return False
 
     def mark_done(self) -> None:
-        """Gives the targets the modification time of the source."""
+        """Removes what is outdated, and gives the targets the modification time of the source."""
+        for path in self.outdated:
+            path.unlink(missing_ok=True)
         times = self.source.stat()
         for target in self.targets:
             os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))
@@ -186,7 +197,7 @@ def _check_nothing_is_lost(jobs: Sequence[Job], outputs: Sequence[Output]) -> No
     there = [
         target
         for job in jobs
-        for target in job.targets
+        for target in (*job.targets, *job.outdated)
         if target.parent in new and os.path.lexists(target)
     ]
     if there:

@@ -68,7 +68,7 @@ def make_sidd_crops(
         check_pair_size(str(pair.true), sides, str(pair.noisy), noisy_sides, 1, exactly=True)
         name = pair.true.stem.replace(_TRUE, "_SRGB")
         return [
-            Job(path, squares.targets(sides, train / folder, name))
+            squares.job(path, sides, train / folder, name)
             for path, folder in ((pair.true, _TARGETS), (pair.noisy, _INPUTS))
         ]
 

@@ -24,10 +24,16 @@ from mambair.imaging.profiles import pixels_by_profile
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ORIENTATION = 0x0112
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK = 0, 1, 2, 5  # of the tag PhotometricInterpretation
-_PLAIN = (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB)
+# Of the tag PhotometricInterpretation.
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB = 0, 1, 2, 3, 5, 6, 8
+_LINEAR = 34892
+_PLAIN = (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _LINEAR)
+_COLORS = {
+    _WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _PALETTE: 1, _RGB: 3, _YCBCR: 3, _LAB: 3, _LINEAR: 3,
+    _CMYK: 4,
+}  # fmt: skip
 _IN_PLANES = 2  # of the tag PlanarConfiguration
-_UNSPECIFIED, _PREMULTIPLIED = 0, 1  # of the tag ExtraSamples
+_UNSPECIFIED, _PREMULTIPLIED, _ALPHA = 0, 1, 2  # of the tag ExtraSamples
 _XMP = 700
 _STRIP = 1 << 18  # bytes in a strip, roughly
 
@@ -82,7 +88,8 @@ def read_sizes(file: BinaryIO, name: str) -> list[tuple[int, int]]:
 def undefined_channels(file: BinaryIO) -> int:
     """The most channels of a page that are neither color nor alpha, which are not read."""
     with _tifffile().TiffFile(file) as tiff:
-        return max((page.extrasamples.count(_UNSPECIFIED) for page in tiff.pages), default=0)
+        pages = (_Page(file, index, page) for index, page in enumerate(tiff.pages))
+        return max((page.unread for page in pages), default=0)
 
 
 def _size(page: Any) -> tuple[int, int]:
@@ -138,8 +145,19 @@ class _Page:
         self.samples = int(page.samplesperpixel)
         self.photometric = int(page.photometric)
         self.in_planes = self.samples > 1 and int(page.planarconfig) == _IN_PLANES
+        self.colors = _COLORS.get(self.photometric, self.samples)
+        more = tuple(map(int, page.extrasamples)) or (_ALPHA,) * (self.samples == self.colors + 1)
+        alphas = [index for index, meaning in enumerate(more) if meaning != _UNSPECIFIED]
+        self.alpha = self.colors + alphas[0] if alphas else None
+        self.is_premultiplied = bool(alphas) and more[alphas[0]] == _PREMULTIPLIED
+        self.unread = max(0, self.samples - self.colors - (self.alpha is not None))
         # Pillow confuses other planes than these.
-        simple = (self.photometric, self.samples) in ((_RGB, 3), (_CMYK, 4))
+        simple = self.photometric in (_RGB, _CMYK) and self.samples == self.colors
+        simple |= (
+            self.photometric == _RGB
+            and self.samples == 4
+            and (more == (_ALPHA,) or (more == (_UNSPECIFIED,) and int(page.compression) != 1))
+        )
         self.is_beyond_pillow = self.kind == np.uint16 or (self.in_planes and not simple)
         self.is_thumbnail = bool(page.is_reduced)
 
@@ -171,22 +189,19 @@ def _read_plainly(page: _Page) -> Pixels:
         kind = getattr(page.page.photometric, "name", page.photometric)
         planes = " in separate planes" * page.in_planes
         raise PictureError(f"colors are {kind}{planes}, {page.kind}; convert it to RGB")
-    colors = 3 if page.photometric == _RGB else 1
-    extra = page.page.extrasamples
-    has_alpha = extra[0] != _UNSPECIFIED if extra else page.samples > colors
     image = None
-    if not page.in_planes and (page.samples == 1 or (colors == 3 and page.samples <= 4)):
+    if not page.in_planes and (page.samples == 1 or (page.colors == 3 and page.samples <= 4)):
         image = _decode_with_opencv(page)  # elsewhere its pixels are undefined
     if image is None:
         image = _decode_with_tifffile(page)
     if image.ndim == 3:
-        image = image[..., : colors + has_alpha]
-        image = image[..., 0] if image.shape[2] == 1 else image
+        kept = [*range(page.colors), *([] if page.alpha is None else [page.alpha])]
+        image = image[..., kept[0] if len(kept) == 1 else kept]
     if page.photometric == _WHITE_IS_ZERO:
         image = image.copy()
         gray = image[..., 0] if image.ndim == 3 else image
         gray[...] = np.iinfo(image.dtype).max - gray
-    if _PREMULTIPLIED in page.page.extrasamples and image.ndim == 3 and image.shape[2] in (2, 4):
+    if page.is_premultiplied:
         image = _without_premultiplication(image)
     return image
 
@@ -204,7 +219,7 @@ def _decode_with_tifffile(page: _Page) -> Pixels:
         ) from error
     if page.in_planes:
         image = np.moveaxis(image, 0, -1)
-    if image.ndim == 3 and page.photometric == _RGB:
+    if image.ndim == 3 and page.colors == 3:
         image = np.concatenate([image[..., 2::-1], image[..., 3:]], axis=2)
     return turn_upright(image, int(page.page.tags.valueof(_ORIENTATION, default=1)))
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from PIL import Image
+
 from mambair.imaging.encoding import refusal_of
 from mambair.imaging.errors import PictureError
 from mambair.imaging.formats import FORMATS_BY_EXTENSION, format_of, readable_extensions
@@ -25,6 +27,7 @@ from mambair.inference.records import FileState, Records, Settings
 from mambair.inference.tiles import Tiling, computed_pixels
 
 _SUB_FOLDERS = "sub-folders"
+_RESULTS = "results that were written there"
 
 
 @dataclass(frozen=True)
@@ -79,16 +82,19 @@ class Destination:
 
         Raises:
             TargetError: nothing is named, or a file that is no picture.
+            PictureError: a picture of a format that is not written here.
         """
         if not output:
             raise TargetError("'' names no file or folder (an empty variable?)")
-        path = Path(output)
+        path = Path(output).expanduser()
         if path.is_dir() or output.endswith(("/", os.sep)):
             return cls(path)
         if path.suffix.lower() in FORMATS_BY_EXTENSION:
             return cls(path.parent, path.name)
         if os.path.lexists(path):
             raise TargetError(f"{path}: is there, and is neither a folder nor a picture")
+        if path.suffix.lower() in Image.registered_extensions():  # of pictures, but not ours
+            format_of(path)
         return cls(path)
 
     def __str__(self) -> str:
@@ -129,8 +135,9 @@ def find_sources(
     left_out: list[str] = []
     failures: list[str] = []
     records = Records(output)
+    inputs = list(inputs)
     for item in inputs:
-        for folder, there in _look_at(item, output, recursive, records):
+        for folder, there in _look_at(item, output, recursive, records, len(inputs) == 1):
             for path in there.pictures:
                 inside = path.parent.relative_to(folder) if folder else Path()
                 found.setdefault(os.path.abspath(path), Found(path, inside))
@@ -140,7 +147,7 @@ def find_sources(
 
 
 def _look_at(
-    item: str, output: Path, recursive: bool, records: Records
+    item: str, output: Path, recursive: bool, records: Records, is_alone: bool
 ) -> list[tuple[Path | None, Survey]]:
     """What an argument names: folders with their contents, and files."""
     extensions = readable_extensions()
@@ -158,8 +165,10 @@ def _look_at(
         folders: list[tuple[Path | None, Survey]] = []
         for path in map(Path, matches):
             if path.is_dir():
-                if recursive:
-                    folders.append((path, look_into(path)))
+                if path.resolve() == output.resolve():
+                    there.leave_out(_RESULTS, path)
+                elif recursive:
+                    folders.append((path.parent, look_into(path)))
                 else:
                     there.leave_out(_SUB_FOLDERS, path)
             elif path.name.lower().endswith(extensions):
@@ -175,8 +184,16 @@ def _look_at(
         return [(None, Survey([path]))]
     path = resolve_root(item)
     if not path.is_dir():
-        return [(None, Survey([path]))]
+        there = Survey([path])
+        if not is_alone:  # the shell may have read a pattern
+            _leave_out_results(there, records)
+        return [(None, there)]
     there = look_into(path)
+    if not there.pictures and _RESULTS in there.left_out:
+        raise PictureError(
+            f"{item}: all pictures in it are results that were written there; to restore them "
+            "again, choose another output (-o)"
+        )
     if not there.pictures and not there.unreadable:
         raise nothing_found(item, there, extensions)
     return [(path, there)]
@@ -187,7 +204,7 @@ def _leave_out_results(there: Survey, records: Records) -> None:
     pictures, there.pictures = there.pictures, []
     for path in pictures:
         if records.is_result(path):
-            there.leave_out("results of this command", path)
+            there.leave_out(_RESULTS, path)
         else:
             there.pictures.append(path)
 

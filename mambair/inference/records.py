@@ -14,6 +14,7 @@ import filecmp
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -145,21 +146,23 @@ class Records:
         is_current = entry.source.is_same(now) and entry.settings.details == settings.details
         return ("current" if is_current else "outdated"), ""
 
-    def add(self, target: Path, source: FileState, settings: Settings) -> None:
-        """Notes a result that was just written.
+    def add(self, targets: Iterable[Path], source: FileState, settings: Settings) -> None:
+        """Notes results of a picture that were just written.
 
         Raises:
-            PictureError: the line cannot be written; names the file.
+            PictureError: the lines cannot be written; names the file.
         """
-        place = self._place(target)
-        entry = _Entry(source, replace(FileState.of(target), path=place), settings)
-        self._entries[place] = entry
-        line = json.dumps(asdict(entry)) + "\n"
+        text = ""
+        for target in targets:
+            place = self._place(target)
+            entry = _Entry(source, replace(FileState.of(target), path=place), settings)
+            self._entries[place] = entry
+            text += json.dumps(asdict(entry)) + "\n"
         path = self._folder / RECORD_NAME
         try:
             file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
             try:
-                os.write(file, line.encode())
+                os.write(file, text.encode())
             finally:
                 os.close(file)
         except OSError as error:

@@ -93,6 +93,23 @@ def test_a_named_result_replaces_nothing_by_accident(workplace: Path) -> None:
     assert read_image("b.png").shape == (24, 32, 3)
 
 
+@pytest.mark.parametrize("name", ["a.jp2", "a.tga"])
+def test_a_picture_of_another_format_is_no_folder(name: str, workplace: Path) -> None:
+    Image.fromarray(photograph(height=12, width=16)).save("a.png")
+    status, text = restore_to(name, "a.png")
+    assert status == 2
+    assert f"{name}: pictures cannot be written as '{name[1:]}'" in " ".join(text.split())
+    assert not Path(name).exists()
+
+
+def test_a_home_folder_is_expanded(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(workplace / "home"))
+    Image.fromarray(photograph(height=12, width=16)).save("a.png")
+    status, text = restore_to("~/large.png", "a.png")
+    assert status == 0, text
+    assert read_image("home/large.png").shape == (24, 32, 3)
+
+
 def test_a_folder_may_have_the_name_of_a_picture(workplace: Path) -> None:
     Image.fromarray(photograph(height=12, width=16)).save("a.png")
     os.mkdir("old.png")
@@ -136,8 +153,15 @@ def test_patterns_reach_folders_if_asked_to(workplace: Path) -> None:
     Image.fromarray(photograph(height=12, width=16)).save("photos_1/inner/a.png")
     text = restore("photos_*", status=1)
     assert "photos_*: no picture of this pattern (1 sub-folders: photos_1)" in text
-    assert "1 of 1 pictures" in restore("photos_*", "--recursive")
-    assert read_image("out/inner/a.png").shape == (24, 32, 3)
+    os.makedirs("photos_2/inner")
+    shutil.copy("photos_1/inner/a.png", "photos_2/inner/a.png")
+    assert "2 of 2 pictures" in restore("photos_*", "--recursive")
+    for folder in ("photos_1", "photos_2"):
+        assert read_image(f"out/{folder}/inner/a.png").shape == (24, 32, 3)
+    Path("out/mine.png").write_bytes(Path("photos_1/inner/a.png").read_bytes())
+    text = restore("*", "--recursive", "--skip-existing")
+    assert "2 were there already" in text
+    assert "1 results that were written there: out" in text
 
 
 def test_comparisons_are_results_too(workplace: Path) -> None:
@@ -166,7 +190,16 @@ def test_results_beside_their_pictures_are_no_pictures(workplace: Path) -> None:
     status, text = restore_to("photos", *arguments, "--skip-existing")
     assert status == 0, text
     assert "1 of 1 pictures restored to photos; 2 were there already" in text
-    assert "left out: photos: 5 results of this command" in text
+    assert "left out: photos: 5 results that were written there" in text
+    named = sorted(map(str, Path("photos").glob("*.png")))  # as the shell reads a pattern
+    status, text = restore_to("photos", *named, *arguments[1:], "--skip-existing")
+    assert (status, "3 were there already" in text) == (0, True), text
+    os.mkdir("alone")
+    shutil.copy("photos/a.png", "a.png")
+    restore_to("alone", "a.png")
+    status, text = restore_to("alone", "alone", "--suffix", "_again")
+    assert status == 1
+    assert "alone: all pictures in it are results that were written there" in text
     assert len(list(Path("photos").glob("*.png"))) == 9
     # Into another folder, results are pictures like others.
     assert "9 of 9" in restore("photos")

@@ -260,6 +260,24 @@ def test_pictures_of_validation_are_looked_for_first(change: dict[str, Any], mes
     assert message in refused.stderr
 
 
+@pytest.mark.parametrize("key", ["meta_info", "meta_info_file"])
+def test_listed_pictures_are_not_looked_for_by_pattern(key: str) -> None:
+    """The folder itself holds no picture, as those of HAT's files."""
+    Path("all/DF2K").mkdir(parents=True)
+    shutil.copy(next(Path("HR").iterdir()), "all/DF2K/a.png")
+    Path("listed.txt").write_text("DF2K/a.png\n")
+    options = training()
+    options["datasets"]["train"] = {
+        "name": "some", "type": "RealESRGANDataset", "dataroot_gt": "all", key: "listed.txt",
+        "io_backend": {"type": "disk"}, "gt_size": 32, "batch_size_per_gpu": 2,
+    }  # fmt: skip
+    done = run("validate", write(options, "listed.yml"))
+    assert "no picture in this folder" not in done.stderr
+    del options["datasets"]["train"][key]
+    done = run("validate", write(options, "folder.yml"))
+    assert "dataroot_gt: all: no picture in this folder" in done.stderr
+
+
 WITHOUT_BASICSR = """
 import sys
 from importlib.abc import MetaPathFinder

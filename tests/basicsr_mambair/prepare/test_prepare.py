@@ -120,8 +120,9 @@ def test_squares_follow_their_picture(pictures: Path, tmp_path: Path) -> None:
         (("lr", "--scale", 2, "-o", "LR", "--hr-output", "mine"), "coffee.png"),
         (("jpeg", "-q", 50, "-o", "mine"), "coffee.jpg"),
         (("crops", "--size", 48, "-o", "mine"), "coffee_s002.png"),
+        (("crops", "--size", 500, "-o", "mine"), "coffee_s002.png"),
     ],
-    ids=["lr", "hr-output", "jpeg", "crops"],
+    ids=["lr", "hr-output", "jpeg", "crops", "beyond the last square"],
 )
 def test_pictures_of_somebody_are_not_replaced(
     arguments: tuple[object, ...],

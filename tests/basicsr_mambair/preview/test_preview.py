@@ -82,11 +82,16 @@ def test_the_command_writes_a_sheet_and_the_draws(pairs: Path) -> None:
 
 def test_several_options_are_changed_as_in_training(pairs: Path) -> None:
     path = option_file(pairs, degraded(pairs))
+    command = ("preview", "-opt", path, "-n", 1)
+    one = run_basicsr(*command, "--force_yml", "manual_seed=9", "-o", "one.png", cwd=pairs)
+    assert one.returncode == 0, one.stderr
     for flag in ("--force_yml", "--force-yml"):
         changes = (flag, "datasets:train:gt_size=16", "manual_seed=9")
-        done = run_basicsr("preview", "-opt", path, "-n", 1, *changes, cwd=pairs)
+        done = run_basicsr(*command, *changes, cwd=pairs)
         assert done.returncode == 0, done.stderr
         assert json.loads((pairs / "preview.json").read_text())["seed"] == 9
+        assert (pairs / "preview.png").read_bytes() != (pairs / "one.png").read_bytes()
+        (pairs / "preview.json").unlink()
     done = run_basicsr("preview", "-opt", path, "manual_seed=9", cwd=pairs)
     assert done.returncode == 2
     assert "to change an option: --force_yml manual_seed=9" in done.stderr

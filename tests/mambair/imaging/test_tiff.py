@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -66,6 +67,25 @@ def test_every_layout_is_read_exactly(
     assert found.notes == (LEFT_OUT if "unspecified" in (extra or ()) else ())
     np.testing.assert_array_equal(found.frames[0], pixels[..., kept].squeeze())
     assert found.frames[0].dtype == kind
+
+
+def test_alpha_may_stand_behind_another_channel(tmp_path: Path) -> None:
+    pixels = noise(5, np.uint16)
+    extra = ["unspecified", "unassalpha"]
+    found = stored(tmp_path / "a.tif", pixels, False, photometric="rgb", extrasamples=extra)
+    assert found.notes == LEFT_OUT
+    np.testing.assert_array_equal(found.frames[0], pixels[..., [2, 1, 0, 4]])
+
+
+def test_deep_pixels_in_lzw_and_of_raw_converters(tmp_path: Path) -> None:
+    pixels = noise(3, np.uint16)
+    lzw = [cv2.IMWRITE_TIFF_COMPRESSION, 5]
+    assert cv2.imwrite(str(tmp_path / "a.tif"), pixels[..., ::-1], lzw)
+    np.testing.assert_array_equal(
+        read_picture_file(tmp_path / "a.tif").frames[0], pixels[..., ::-1]
+    )
+    found = stored(tmp_path / "b.tif", pixels, False, photometric=34892)  # LinearRaw
+    np.testing.assert_array_equal(found.frames[0], pixels[..., ::-1])
 
 
 @pytest.mark.parametrize(
