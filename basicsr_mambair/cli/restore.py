@@ -157,9 +157,10 @@ def restore(
     import_modules(modules)
     _silence_decoders()
     from mambair.inference.device import pick_device
-    from mambair.inference.planning import find_sources, plan_jobs
+    from mambair.inference.planning import plan_jobs
     from mambair.inference.records import Records, Settings, digest_of
     from mambair.inference.restorer import Restorer
+    from mambair.inference.sources import find_sources
     from mambair.inference.weights import default_weights, find_weights, name_of_weights
 
     try:
