@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import click
 
 from basicsr_mambair.cli.import_option import import_modules, modules_option
 from basicsr_mambair.cli.weights_file import output_option, write_weights
-
-
-def _no_nan(ctx: click.Context, param: click.Parameter, weight: float) -> float:
-    if math.isnan(weight):  # which is not out of any range
-        raise click.BadParameter("is not a number", ctx=ctx, param=param)
-    return weight
 
 
 @click.command()
@@ -25,7 +18,6 @@ def _no_nan(ctx: click.Context, param: click.Parameter, weight: float) -> float:
     type=click.FloatRange(0, 1),
     default=0.5,
     show_default=True,
-    callback=_no_nan,
     help="The share of A: 1 is A, 0 is B.",
 )
 @output_option

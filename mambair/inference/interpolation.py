@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -34,11 +35,14 @@ def interpolate_weights(sources: Sequence[Source], shares: Sequence[float]) -> S
         are those of the first.
 
     Raises:
-        CheckpointError: the files are not of the same network; gives names and shapes.
+        CheckpointError: the files are not of the same network (gives names and shapes), or a share
+            is not finite.
         ValueError: not one share for each file.
     """
     if len(sources) != len(shares) or not sources:
         raise ValueError(f"{len(sources)} files of weights need as many shares, got {len(shares)}")
+    if not all(map(math.isfinite, shares)):
+        raise CheckpointError(f"weights cannot be mixed by shares of {listed(shares)}")
     first_path, first = sources[0]
     states: list[Mapping[str, Tensor]] = [first]
     for path, weights in sources[1:]:

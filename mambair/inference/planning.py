@@ -83,7 +83,8 @@ class Destination:
             return cls(path.parent, path.name)
         if os.path.lexists(path):
             raise TargetError(f"{path}: is there, and is neither a folder nor a picture")
-        if path.suffix.lower() in Image.registered_extensions():  # of pictures, but not ours
+        # Of pictures, but not ours; Pillow needs 0.1 s to know.
+        if path.suffix and path.suffix.lower() in Image.registered_extensions():
             format_of(path)
         return cls(path)
 

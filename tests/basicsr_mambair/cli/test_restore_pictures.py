@@ -102,27 +102,23 @@ def test_a_picture_of_another_format_is_no_folder(name: str, workplace: Path) ->
     assert not Path(name).exists()
 
 
-def test_a_home_folder_is_expanded(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("output", "result"),
+    [
+        ("~/large.png", "home/large.png"),
+        ("new.png/", "new.png/a.png"),
+        ("old.png", "old.png/a.png"),  # is a folder
+    ],
+)
+def test_which_file_is_meant(
+    output: str, result: str, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(workplace / "home"))
-    Image.fromarray(photograph(height=12, width=16)).save("a.png")
-    status, text = restore_to("~/large.png", "a.png")
-    assert status == 0, text
-    assert read_image("home/large.png").shape == (24, 32, 3)
-
-
-def test_a_folder_may_have_the_name_of_a_picture(workplace: Path) -> None:
-    Image.fromarray(photograph(height=12, width=16)).save("a.png")
     os.mkdir("old.png")
-    status, text = restore_to("old.png", "a.png")
-    assert status == 0, text
-    assert read_image("old.png/a.png").shape == (24, 32, 3)
-
-
-def test_a_slash_at_the_end_means_a_folder(workplace: Path) -> None:
     Image.fromarray(photograph(height=12, width=16)).save("a.png")
-    status, text = restore_to("new.png/", "a.png")
+    status, text = restore_to(output, "a.png")
     assert status == 0, text
-    assert read_image("new.png/a.png").shape == (24, 32, 3)
+    assert read_image(result).shape == (24, 32, 3)
 
 
 def test_empty_names_are_refused(workplace: Path) -> None:

@@ -145,8 +145,8 @@ def test_what_does_not_match_is_named(tmp_path: Path) -> None:
             assert each in result.output
         assert not (tmp_path / "c.pth").exists()
     result = basicsr("interpolate", "tiny_x2", "tiny_x2", "--weight", "nan", "-o", "c.pth")
-    assert result.exit_code == 2
-    assert "is not a number" in result.output
+    assert result.exit_code == 1
+    assert "weights cannot be mixed by shares of nan" in result.output
     result = basicsr("interpolate", "tiny_x2", "tiny_x2", "-o", tmp_path / "c.onnx")
     assert result.exit_code == 2
     assert "must end in .safetensors or .pth" in result.output
