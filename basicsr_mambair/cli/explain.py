@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from basicsr_mambair.cli.import_option import import_modules, modules_option
 from mambair.errors import UserError
@@ -113,6 +114,7 @@ def explain(
     from mambair.imaging.pixels import swap_order
     from mambair.imaging.reading import read_image
 
+    _check_used(wanted)
     wanted = wanted or FINDINGS
     measures = {name: OF_ONE_PICTURE[name] for name in OF_ONE_PICTURE if name in wanted}
     if pixels and "attentive_map" in measures:
@@ -132,6 +134,22 @@ def explain(
     if "receptive_field" in wanted:
         click.echo(", ".join(networks))
         _report(receptive_field(networks, [*pictures.values()], field_side), output, "")
+
+
+def _check_used(wanted: tuple[str, ...]) -> None:
+    """Refuses options of findings that ``--finding`` leaves out."""
+    context = click.get_current_context()
+    of_one_picture = tuple(name for name in FINDINGS if name != "receptive_field")
+    for parameter, option, readers in (
+        ("pixels", "--pixel", ("attentive_map",)),
+        ("side", "--side", of_one_picture),
+        ("field_side", "--field-side", ("receptive_field",)),
+    ):
+        is_given = context.get_parameter_source(parameter) is not ParameterSource.DEFAULT
+        if wanted and is_given and not set(readers) & set(wanted):
+            raise click.UsageError(
+                f"{option} has no effect on --finding {' --finding '.join(wanted)}"
+            )
 
 
 def _unlike_names(inputs: tuple[str, ...]) -> list[Path]:

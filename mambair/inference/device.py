@@ -32,6 +32,8 @@ def pick_device(name: str = "auto") -> torch.device:
         built_for_it = device.type != "cuda" or torch.version.cuda or torch.version.hip
         why = "" if built_for_it else " (this torch is built without CUDA)"
         raise ValueError(f"there is no {device.type.upper()} device here{why}")
+    if device.type == "meta":
+        raise ValueError("meta: tensors of this device hold no values")
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:

@@ -53,12 +53,13 @@ def parse_tile(value: str | int | None, overlap: int | None = None) -> Tiling:
             quarter of the side if that is less.
 
     Raises:
-        TileError: anything else.
+        TileError: anything else, or an overlap without a side.
     """
-    if value in (None, "none", 0, "0"):
-        return Tiling("none")
-    if value == "authors":
-        return Tiling("authors")
+    whole = value in (None, "none", 0, "0")
+    if whole or value == "authors":
+        if overlap is not None:
+            raise TileError(f"an overlap needs a side in pixels; {value!r} has no use for it")
+        return Tiling("none" if whole else "authors")
     try:
         size = int(str(value))
     except ValueError:

@@ -160,6 +160,8 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
         pick_device("cuda:1")
     with pytest.raises(ValueError, match="'gpu' is not a device"):
         pick_device("gpu")
+    with pytest.raises(ValueError, match="meta: tensors of this device hold no values"):
+        pick_device("meta")
     from mambair.inference import device
 
     monkeypatch.setattr(device.torch, "empty", lambda *_, **__: None)

@@ -106,6 +106,18 @@ def test_routing(folder):
             "coffee.png, two: the picture is 40×33 pixels",
         ),
         (
+            ["photos", "-w", "two.pth", "--finding", "decay", "--pixel", "1,1"],
+            "--pixel has no effect on --finding decay",
+        ),
+        (
+            ["photos", "-w", "two.pth", "--finding", "receptive_field", "--side", "16"],
+            "--side has no effect on --finding receptive_field",
+        ),
+        (
+            ["photos", "-w", "two.pth", "--finding", "decay", "--field-side", "16"],
+            "--field-side has no effect on --finding decay",
+        ),
+        (
             ["photos/coffee.png", "-w", "two.pth", "--finding", "receptive_field"],
             "picture 1 is 40×33; two needs 96×96 pixels",
         ),

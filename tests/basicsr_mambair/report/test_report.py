@@ -66,6 +66,9 @@ def option_file(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_measures_what_restore_gives(option_file: Path) -> None:
     from basicsr.metrics import calculate_psnr, calculate_ssim
 
+    contents = yaml.safe_load(option_file.read_text())
+    contents["val"] |= {"tile": 32, "tile_overlap": 8}  # of the file's tiles, not of the variant's
+    option_file.write_text(yaml.safe_dump(contents))
     measurement = measure(option_file, Variant(tile="none"))
     assert [p.name for p in measurement.pictures] == ["astronautx2", "chelseax2", "coffeex2"]
     restorer = Restorer.from_checkpoint("tiny.pth", tiling=Tiling("none"))

@@ -106,6 +106,8 @@ def test_parse_tile() -> None:
         (8, None, "at least 16"),
         (64, 40, "within 0 and half the tile"),
         (64, -1, "within 0 and half the tile"),
+        ("none", 8, "an overlap needs a side in pixels; 'none' has no use for it"),
+        ("authors", 0, "an overlap needs a side in pixels; 'authors' has no use for it"),
     ):
         with pytest.raises(TileError, match=message):
             parse_tile(value, overlap)
