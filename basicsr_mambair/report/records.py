@@ -51,7 +51,10 @@ class Variant:
         """The deviations as entries of ``--force_yml``."""
         changes = list(_ROUTINGS[self.routing]) if self.routing else []
         if self.tile is not None:
-            changes += [f"val:tile={self.tile}", "val:tile_overlap=null"]  # the file's is of its own
+            changes += [
+                f"val:tile={self.tile}",
+                "val:tile_overlap=null",
+            ]  # the file's is of its own
         if self.self_ensemble:
             changes.append("val:self_ensemble=true")
         return changes
