@@ -10,7 +10,7 @@ from typing import Any
 from tabulate import tabulate
 
 from basicsr_mambair.options import load_any_options
-from basicsr_mambair.report.evaluation import count_cost
+from basicsr_mambair.report.about import count_cost
 from basicsr_mambair.report.published import Figure, claims, figures, published_name, sources
 from basicsr_mambair.report.records import Measurement, MeasurementError
 from basicsr_mambair.report.tables import digits

@@ -8,12 +8,9 @@ files have changed since is measured again.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import platform
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,8 @@ import torch
 
 from basicsr_mambair.options import load_options
 from basicsr_mambair.progress import progress_bar
+from basicsr_mambair.report.about import about_measurement, essence_of
+from basicsr_mambair.report.inputs import Item, Items, has_truth, open_dataset, quietly
 from basicsr_mambair.report.records import (
     FILE,
     Measurement,
@@ -31,17 +30,12 @@ from basicsr_mambair.report.records import (
     plain_name,
     read,
 )
-from basicsr_mambair.runs.fingerprint import listed_files
 from basicsr_mambair.training.arguments import RunArguments
-from basicsr_mambair.training.loaders import SampleError, SeededDataset
+from basicsr_mambair.training.loaders import SampleError
 from basicsr_mambair.training.preparation import prepare_run
 from basicsr_mambair.training.share import ALONE, Share
-from mambair._version import __version__
-from mambair.complexity import measure_network
-from mambair.imaging.targets import UniqueNames
 from mambair.imaging.writing import write_bytes, write_image
 
-_OUTPUT = (720, 1280)  # of the picture whose MACs are counted, as published
 AS_IT_SAYS = Variant()
 _FOLDER = "measurements"  # under results/; `basicsr test` puts results/NAME aside
 
@@ -75,25 +69,15 @@ def plan(path: str | os.PathLike[str], variant: Variant = AS_IT_SAYS) -> Plan:
     pictures = []
     for key, section in options["datasets"].items():
         section = {**section, "phase": key.split("_")[0], "scale": options.get("scale", 1)}
-        dataset = _quietly(_build_dataset, section)
-        if not _has_truth(dataset):
+        dataset = quietly(open_dataset, section)
+        if not has_truth(dataset):
             raise MeasurementError(
                 f"{path}: datasets.{key}: has no ground truth to measure against"
             )
-        for item in _Items(dataset):
+        for item in Items(dataset):
             pictures.append(f"{section['name']}/{plain_name(item.name, options.get('scale', 1))}")
     name = options["name"] + variant.suffix
     return Plan(Path(path), variant, name, tuple(pictures))
-
-
-def _has_truth(dataset: Any) -> bool:
-    """Looks at the first picture that can be read; what cannot be is reported when measured."""
-    for index in range(len(dataset)):
-        try:
-            return "gt" in dataset[index]
-        except SampleError:
-            continue
-    return True
 
 
 def measure(
@@ -125,13 +109,13 @@ def measure(
         options["num_gpu"] = min(options["num_gpu"], 1)  # its own
     folder = Path(options["path"]["results_root"]).parent / _FOLDER / name
 
-    datasets = [_quietly(_build_dataset, section) for section in options["datasets"].values()]
+    datasets = [quietly(open_dataset, section) for section in options["datasets"].values()]
     items = {
         (dataset.opt["name"], item.name): (dataset, item)
         for dataset in datasets
-        for item in _Items(dataset)
+        for item in Items(dataset)
     }
-    about = _about(options, Path(path), variant)
+    about = about_measurement(options, Path(path), variant)
     about["counts"] = {dataset.opt["name"]: len(dataset) for dataset in datasets}
     stamps = {key: item.stamp for key, (_, item) in items.items()}
     measurement = share.told(
@@ -152,7 +136,7 @@ def measure(
 def _measure_rest(
     measurement: Measurement,
     options: dict[str, Any],
-    items: dict[tuple[str, str], tuple[Any, _Item]],
+    items: dict[tuple[str, str], tuple[Any, Item]],
     done: dict[tuple[str, str], PictureResult],
     share: Share,
 ) -> None:
@@ -160,7 +144,7 @@ def _measure_rest(
 
     from basicsr_mambair.models.validation import not_measurable, paths_of  # imports BasicSR
 
-    model = _quietly(build_model, options)
+    model = quietly(build_model, options)
 
     def measured(place: tuple[int, tuple[str, str]]) -> PictureResult | str:
         number, key = place
@@ -197,54 +181,6 @@ def _measure_rest(
             bar.update()
 
 
-@dataclass(frozen=True)
-class _Item:
-    """A picture of a data set: its index, a unique name, and the state of its files."""
-
-    index: int
-    name: str
-    stamp: list[list[int]]
-
-
-class _Items:
-    """The pictures of a data set in order, under unique names."""
-
-    def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
-
-    def __iter__(self) -> Iterator[_Item]:
-        names = UniqueNames()
-        for index in range(len(self.dataset)):
-            paths = _files_of(self.dataset, index)
-            name = names.take(Path(paths[0]).stem)
-            yield _Item(index, name, [_stamp(path) for path in paths])
-
-
-def _files_of(dataset: Any, index: int) -> list[str]:
-    """Returns the files of LQ and GT; reads the picture only if the dataset lists no files."""
-    listed = listed_files(dataset, index)
-    if listed is None:
-        entry = dataset[index]
-        listed = [str(entry.get("lq_path") or entry["gt_path"]), str(entry.get("gt_path"))]
-    return listed
-
-
-def _stamp(path: str) -> list[int]:
-    """Returns time and size of a file; of the file that holds it, for a part of one."""
-    for place in (Path(path), *Path(path).parents):
-        if place.is_file():
-            status = place.stat()
-            return [status.st_mtime_ns, status.st_size]
-    return []  # a key of an LMDB
-
-
-def _build_dataset(section: dict[str, Any]) -> Any:
-    from basicsr.data import build_dataset
-
-    # Errors of every dataset name the picture.
-    return SeededDataset(build_dataset(section), 0, by_index=True)
-
-
 def _check(options: dict[str, Any], path: Path, variant: Variant) -> None:
     """Finds mistakes that would otherwise show only after minutes."""
     from basicsr.archs import ARCH_REGISTRY
@@ -268,62 +204,6 @@ def _check(options: dict[str, Any], path: Path, variant: Variant) -> None:
         )
 
 
-def _about(options: dict[str, Any], path: Path, variant: Variant) -> dict[str, Any]:
-    from basicsr_mambair.models.options import RestorationVal  # imports BasicSR
-
-    scale = int(options.get("scale", 1))
-    section = options["network_g"]
-    cost = count_cost(section, scale)
-    weights = Path(options["path"]["pretrain_network_g"])
-    device = "cpu" if options["num_gpu"] == 0 else torch.cuda.get_device_name()
-    # Absent where 8 bits are measured, so that measurements from before the key stay valid.
-    floats = {} if options["val"].get("use_image", True) else {"use_image": False}
-    return {
-        "name": options["name"],
-        "option_file": os.fspath(path),
-        "published": options.get("published") or {},
-        "scale": scale,
-        "network": section,
-        "weights": os.fspath(weights),
-        "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
-        **cost,
-        "variant": asdict(variant),
-        "tile": options["val"].get("tile", RestorationVal.tile) or "none",
-        "metrics": options["val"]["metrics"],
-        **floats,
-        "datasets": {key: _plain(each) for key, each in options["datasets"].items()},
-        "device": f"{device}, {torch.get_num_threads()} threads" if device == "cpu" else device,
-        "machine": platform.processor() or platform.machine(),
-        "versions": {"basicsr-mambair": __version__, "torch": str(torch.__version__)},
-    }
-
-
-def count_cost(section: dict[str, Any], scale: int) -> dict[str, int | None]:
-    """Counts parameters and MACs for an output of 1280×720.
-
-    Args:
-        section: ``network_g``.
-        scale: of the network.
-
-    Returns:
-        ``parameters``, ``macs``, and ``published_macs``, counted as the papers do; ``None`` for a
-        network that needs values to be built.
-    """
-    try:
-        cost = measure_network(section, *(side // scale for side in _OUTPUT))
-    except (RuntimeError, NotImplementedError):
-        return dict.fromkeys(("parameters", "macs", "published_macs"))
-    return {
-        "parameters": cost.parameters,
-        "macs": cost.total_macs,
-        "published_macs": cost.published_macs,
-    }
-
-
-def _plain(section: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in section.items() if key not in ("phase", "scale")}
-
-
 def _begin(
     folder: Path, about: dict[str, Any], stamps: dict[tuple[str, str], list[list[int]]]
 ) -> Measurement:
@@ -336,7 +216,7 @@ def _begin(
             before = read(folder)
         except MeasurementError:
             before = None
-        if before is not None and _essence(before.about) == _essence(about):
+        if before is not None and essence_of(before.about) == essence_of(about):
             measurement.pictures = [
                 each
                 for each in before.pictures
@@ -350,11 +230,6 @@ def _begin(
     return measurement
 
 
-def _essence(about: dict[str, Any]) -> dict[str, Any]:
-    """Everything that the figures depend on: neither paths of files nor numbers of pictures."""
-    return {k: v for k, v in about.items() if k not in ("option_file", "weights", "counts")}
-
-
 def _has_files(folder: Path, picture: PictureResult) -> bool:
     return all((folder / name).is_file() for name in picture.files.values())
 
@@ -365,23 +240,8 @@ def _rewrite(path: Path, measurement: Measurement) -> None:
     write_bytes(text.encode(), path)
 
 
-def _quietly(function: Any, argument: Any) -> Any:
-    """Calls a function without BasicSR's log: the progress bar is enough here."""
-    import logging
-
-    from basicsr.utils import get_root_logger
-
-    logger = get_root_logger()
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        return function(argument)
-    finally:
-        logger.setLevel(level)
-
-
 def _measure_one(
-    model: Any, sample: dict[str, Any], key: tuple[str, str], item: _Item, folder: Path
+    model: Any, sample: dict[str, Any], key: tuple[str, str], item: Item, folder: Path
 ) -> PictureResult:
     from basicsr.metrics import calculate_metric
 
