@@ -119,6 +119,8 @@ def report(
         raise Interrupted("interrupted; the same command continues from here") from None
     if share.rank > 0:  # the first process has all figures
         return
+    # A folder that is named twice, or measured by an option file too, is one measurement.
+    measurements = list({each.folder.resolve(): each for each in measurements}.values())
     command = _command(
         paths,
         folders,

@@ -272,6 +272,16 @@ def test_the_printed_command_is_the_command(option_file: Path) -> None:
     assert sorted(printed[2:]) == sorted(arguments)
 
 
+def test_one_measurement_named_twice_is_one_row(option_file: Path) -> None:
+    measure(option_file)
+    folder = "results/measurements/test_tiny"
+    arguments = ["report", folder, f"{folder}/../test_tiny", "-opt", str(option_file)]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    rows = Path("results/report/report.md").read_text().splitlines()
+    assert sum(row.startswith("| **tiny**") for row in rows) == 1, rows
+
+
 def test_where_the_files_lie_does_not_matter(option_file: Path) -> None:
     before = measure(option_file)
     Path("elsewhere").mkdir()
