@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ from mambair.imaging.writing import encode_image
 _SIDE = 120  # side of a crop, in pixels of the ground truth
 _ZOOM = 2
 _CHOSEN = 2  # crops for each measurement if the user chooses none
+_BESIDE = (5, 3)  # where the name of a point stands by default, in points
+_LEADER = {"arrowstyle": "-", "color": "#7f8c8d", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ def plot_parameters(table: Table) -> bytes | None:
     if len(points) < 2:
         return None
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
@@ -139,6 +142,7 @@ def plot_parameters(table: Table) -> bytes | None:
             color="#c0392b" if measured else "#7f8c8d", marker="D" if measured else "o",
         )  # fmt: skip
     axes.set_xscale("log")
+    axes.xaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))  # whose labels do not meet
     for axis_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
         axis_formatter(FuncFormatter(lambda value, _: short(round(value))))
     axes.tick_params(axis="x", which="both", labelsize=8)
@@ -156,29 +160,44 @@ def plot_parameters(table: Table) -> bytes | None:
 
 
 def _label(axes: Any, points: list[tuple[int, float, str, str]]) -> None:
-    """Writes names beside the points, each at the first position where nothing is covered."""
+    """Writes names beside the points, each at the nearest place where nothing is covered.
+
+    A line leads to a name that is not beside its point.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(axes.figure)
     canvas.draw()  # type: ignore[no-untyped-call]  # fixes the positions
     renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]
-    taken = []
+    taken: list[tuple[float, ...]] = []
     for parameters, psnr, _, _ in points:
         x, y = axes.transData.transform((parameters, psnr))
         taken.append((x - 4, y - 4, x + 4, y + 4))
+    left, bottom, right, top = axes.bbox.extents
+    places = [(x, y) for y in (3, -11, 14, -22, 25, -33, 36) for x in (5, -5, 25, -25, 45, -45)]
+    places.sort(key=lambda place: math.hypot(*place))
     for parameters, psnr, method, kind in points:
-        for right, up in [(r, u) for u in (3, -11, 14, -22, 25) for r in (True, False)]:
-            label = axes.annotate(
-                method, (parameters, psnr), xytext=(5 if right else -5, up), fontsize=8,
-                textcoords="offset points", ha="left" if right else "right",
-                fontweight="bold" if kind == "measured" else "normal",
-            )  # fmt: skip
-            box = label.get_window_extent(renderer).extents
-            covers = any(
-                box[0] < x1 and x0 < box[2] and box[1] < y1 and y0 < box[3]
-                for x0, y0, x1, y1 in taken
-            )
-            if not covers:
-                taken.append(tuple(box))
+        label = axes.annotate(
+            method, (parameters, psnr), xytext=_BESIDE, textcoords="offset points", fontsize=8,
+            fontweight="bold" if kind == "measured" else "normal",
+        )  # fmt: skip
+        for x, y in places:
+            label.set(position=(x, y), horizontalalignment="left" if x > 0 else "right")
+            box = tuple(label.get_window_extent(renderer).extents)
+            inside = left < box[0] and bottom < box[1] and box[2] < right and box[3] < top
+            if inside and not any(_meet(box, other) for other in taken):
+                taken.append(box)
                 break
-            label.remove()
+        else:  # over others, rather than not at all
+            x, y = _BESIDE
+            label.set(position=_BESIDE, horizontalalignment="left")
+        if abs(x) > 5 or abs(y) > 11:
+            axes.annotate(
+                "", (parameters, psnr), xytext=(x, y), textcoords="offset points",
+                arrowprops=_LEADER,
+            )  # fmt: skip
+
+
+def _meet(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    """Whether two boxes, (left, bottom, right, top), have common points."""
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

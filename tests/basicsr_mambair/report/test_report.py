@@ -25,8 +25,9 @@ from basicsr_mambair.report import (
     read,
     write_report,
 )
+from basicsr_mambair.report.panels import plot_parameters
 from basicsr_mambair.report.published import figures, figures_for, sources
-from basicsr_mambair.report.tables import build_tables, cells
+from basicsr_mambair.report.tables import Row, Table, build_tables, cells
 from mambair.archs import MambaIRv2Light
 from mambair.archs.warm_start import start_at_bicubic
 from mambair.checkpoint import save_checkpoint
@@ -347,6 +348,15 @@ def test_what_was_not_measured_is_blank(option_file: Path) -> None:
     assert [row.kind for row in table.rows] == ["baseline", "measured"]
     files = write_report([measurement], "own", "command")
     assert {file.suffix for file in files} == {".csv", ".md", ".tex", ".html"}  # no plot
+
+
+def test_every_point_of_a_plot_has_its_name() -> None:
+    names = [f"network {index}" for index in range(60)]  # more than have room beside each other
+    rows = [Row(name, "published", 900_000, None, {("Set5", "psnr"): 38.0}) for name in names]
+    plot = plot_parameters(Table("crowded", ["Set5"], ["psnr"], rows, []))
+    assert plot is not None
+    for name in names:
+        assert f"<!-- {name} -->".encode() in plot  # as matplotlib marks its texts
 
 
 def test_published_figures() -> None:
