@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from mambair.findings import Finding, Subject
-    from mambair.imaging.pixels import Pixels
 
 # The names of mambair.findings, which would import torch.
 FINDINGS = (
@@ -110,30 +110,42 @@ def explain(
     basicsr explain photos/ -w tiny_x2 -w swinir.pth -o findings --finding receptive_field
     """
     import_modules(modules)
-    from mambair.findings import OF_ONE_PICTURE, attentive_map, receptive_field
+    from basicsr_mambair.progress import progress_bar
+    from mambair.findings import OF_ONE_PICTURE, Subject, attentive_map, receptive_field
+    from mambair.findings.receptive_field import subject_of
     from mambair.imaging.pixels import swap_order
     from mambair.imaging.reading import read_image
 
     _check_used(wanted)
     wanted = wanted or FINDINGS
     measures = {name: OF_ONE_PICTURE[name] for name in OF_ONE_PICTURE if name in wanted}
-    if pixels and "attentive_map" in measures:
-        queries = [_parse_pixel(text) for text in pixels]
+    queries = [_parse_pixel(text) for text in pixels]
+    if queries and "attentive_map" in measures:
         measures["attentive_map"] = partial(attentive_map, pixels=queries)
     paths = _unlike_names(inputs)
     _name_left_out(inputs)
     networks = _load(names, routing)
     pictures = {path: swap_order(read_image(path)) for path in paths}
-    for label, net in networks.items():
-        for path, picture in pictures.items() if measures else ():
-            prefix = f"{label}_{path.stem}_"
-            try:
-                _explain_one(net, picture, side or None, measures, output, prefix)
-            except UserError as error:
-                raise click.ClickException(f"{path}, {label}: {error}") from error
-    if "receptive_field" in wanted:
-        click.echo(", ".join(networks))
-        _report(receptive_field(networks, [*pictures.values()], field_side), output, "")
+    with_field = "receptive_field" in wanted
+    looks = [(label, path) for label in networks for path in pictures]
+    for label, path in looks:  # nothing is measured before all is known to fit
+        with _named(label, path):
+            if measures:
+                subject = Subject(networks[label], pictures[path], side or None)
+                for query in queries:
+                    subject.locate(*query)
+            if with_field:
+                subject_of(networks[label], pictures[path], field_side)
+    with progress_bar(len(looks) * (len(measures) + with_field), "explain") as bar:
+        for label, path in looks if measures else ():
+            with _named(label, path):
+                subject = Subject(networks[label], pictures[path], side or None)
+                _explain_one(subject, measures, output, f"{label}_{path.stem}_", bar)
+        if with_field:
+            bar.set_description("receptive_field")
+            field = receptive_field(networks, [*pictures.values()], field_side, bar.update)
+            bar.write(", ".join(networks))
+            bar.write(_saved(field, output, ""))
 
 
 def _check_used(wanted: tuple[str, ...]) -> None:
@@ -191,35 +203,46 @@ def _load(names: tuple[str, ...], routing: str | None) -> dict[str, nn.Module]:
     return networks
 
 
+@contextmanager
+def _named(label: str, path: Path) -> Iterator[None]:
+    """Errors name the picture and the network."""
+    try:
+        yield
+    except UserError as error:
+        raise click.ClickException(f"{path}, {label}: {error}") from error
+
+
 def _explain_one(
-    net: nn.Module,
-    picture: Pixels,
-    side: int | None,
+    subject: Subject,
     measures: Mapping[str, Callable[[Subject], Finding]],
     output: Path,
     prefix: str,
+    bar: Any,
 ) -> None:
     """Some findings of one network and one picture."""
-    from mambair.findings import NotApplicableError, Subject
+    from mambair.findings import NotApplicableError
 
-    subject = Subject(net, picture, side)
     height, width = subject.size
-    click.echo(
-        f"{prefix.rstrip('_')}: {width}×{height} of {picture.shape[1]}×{picture.shape[0]} pixels, "
+    whole_height, whole_width = subject.whole
+    bar.write(
+        f"{prefix.rstrip('_')}: {width}×{height} of {whole_width}×{whole_height} pixels, "
         f"from column {subject.left}, row {subject.top}"
     )
     for name, measure in measures.items():
+        bar.set_description(f"{prefix}{name}")
         try:
             finding = measure(subject)
         except NotApplicableError as error:
-            click.echo(f"  {name}: not shown: {error}")
+            bar.write(f"  {name}: not shown: {error}")
         else:
-            _report(finding, output, prefix)
+            bar.write(_saved(finding, output, prefix))
+        bar.update()
 
 
-def _report(finding: Finding, output: Path, prefix: str) -> None:
+def _saved(finding: Finding, output: Path, prefix: str) -> str:
+    """Writes a finding; says what it is and where."""
     drawing, table = finding.save(output, prefix)
-    click.echo(f"  {finding.name}: {finding.summary()}\n    {drawing}, {table.name}")
+    return f"  {finding.name}: {finding.summary()}\n    {drawing}, {table.name}"
 
 
 def _parse_pixel(text: str) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from mambair.findings.alike import likest
 from mambair.findings.drawing import bare, new_figure, spread
-from mambair.findings.finding import Finding, FindingError, Line, NotApplicableError
+from mambair.findings.finding import Finding, Line, NotApplicableError
 from mambair.findings.recording import RecordedScan
 from mambair.findings.recurrence import Recurrence, recurrence_of
 from mambair.findings.subject import Subject
@@ -142,7 +142,7 @@ def attentive_map(
         NotApplicableError: the network has no prompts.
         FindingError: a pixel is not in the part that is looked at; names it.
     """
-    queries = _salient(subject) if pixels is None else [_checked(subject, *each) for each in pixels]
+    queries = _salient(subject) if pixels is None else [subject.locate(*each) for each in pixels]
     maps: list[QueryMap] = []
     number = 0
     for scan in subject.scans:
@@ -197,18 +197,6 @@ def _in_picture(values: Tensor, scan: RecordedScan, pixel: int) -> Tensor:
     spread_out[scan.order[0]] = values
     spread_out[pixel] = 0
     return (spread_out / spread_out.sum().clamp_min(1e-30)).cpu()
-
-
-def _checked(subject: Subject, x: int, y: int) -> tuple[int, int]:
-    height, width = subject.size
-    left, top = x - subject.left, y - subject.top
-    if not (0 <= left < width and 0 <= top < height):
-        raise FindingError(
-            f"pixel {x},{y} is outside the part of the picture that is looked at: columns "
-            f"{subject.left} to {subject.left + width - 1}, rows {subject.top} to "
-            f"{subject.top + height - 1}"
-        )
-    return left, top
 
 
 def _salient(subject: Subject) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ hold a share t of all contributions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -82,7 +82,10 @@ class ReceptiveField(Finding):
 
 
 def receptive_field(
-    networks: Mapping[str, nn.Module], pictures: Sequence[Pixels], side: int = _SIDE
+    networks: Mapping[str, nn.Module],
+    pictures: Sequence[Pixels],
+    side: int = _SIDE,
+    progress: Callable[[], None] | None = None,
 ) -> ReceptiveField:
     """The effective receptive fields of networks over the middles of the same pictures.
 
@@ -93,6 +96,7 @@ def receptive_field(
         networks: networks by the names under which they are shown.
         pictures: RGB or gray, see :class:`Subject`; inputs of the networks.
         side: side of the middle; every network must take it unpadded.
+        progress: called after every picture of every network.
 
     Raises:
         FindingError: a picture is smaller than that, or ``side`` does not suit a network.
@@ -108,20 +112,38 @@ def receptive_field(
     """
     if not networks or not pictures:
         raise FindingError("a receptive field needs a network and a picture at least")
-    fields = {}
+    subjects: dict[str, list[Subject]] = {name: [] for name in networks}
     for name, net in networks.items():
-        total = np.zeros((side, side))
         for number, picture in enumerate(pictures, start=1):
-            subject = Subject(net, picture, side)
-            if subject.size != (side, side):
-                raise FindingError(
-                    f"picture {number} is {picture.shape[1]}×{picture.shape[0]}; {name} needs "
-                    f"{side}×{side} pixels of it for its receptive field, and takes a part of "
-                    f"{subject.size[1]}×{subject.size[0]} unpadded; choose another side"
-                )
+            try:
+                subjects[name].append(subject_of(net, picture, side))
+            except FindingError as error:
+                raise FindingError(f"picture {number}, {name}: {error}") from error
+    fields = {}
+    for name, each in subjects.items():
+        total = np.zeros((side, side))
+        for subject in each:
             total += _contributions(subject).numpy()
+            if progress is not None:
+                progress()
         fields[name] = total / total.max()
     return ReceptiveField(fields, len(pictures))
+
+
+def subject_of(net: nn.Module, picture: Pixels, side: int) -> Subject:
+    """The middle of a picture over which a receptive field is computed.
+
+    Raises:
+        FindingError: the picture is smaller than ``side``, or that does not suit the network.
+    """
+    subject = Subject(net, picture, side)
+    if subject.size != (side, side):
+        raise FindingError(
+            f"the picture is {picture.shape[1]}×{picture.shape[0]} pixels; {side}×{side} of it are "
+            f"needed for a receptive field, and {type(net).__name__} takes "
+            f"{subject.size[1]}×{subject.size[0]} of it unpadded; choose another side"
+        )
+    return subject
 
 
 def _contributions(subject: Subject) -> Tensor:

@@ -37,6 +37,7 @@ class Subject:
         net: the network.
         x: the input of the network, ``(1, in_chans, H, W)`` in [0, 1].
         rgb: the same as float32 ``(H, W, 3)``, to draw on.
+        whole: height and width of the picture as it was given.
         left: where the part begins in the picture, in pixels.
         top: where the part begins in the picture, in pixels.
         least: the least side that the network takes unpadded.
@@ -69,6 +70,7 @@ class Subject:
             )
         self.top, self.left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
         cut = _rgb(picture)[self.top : self.top + height, self.left : self.left + width]
+        self.whole: tuple[int, int] = (picture.shape[0], picture.shape[1])
         self.net = net.eval()
         self.rgb: NDArray[np.float32] = np.ascontiguousarray(cut)
         planes: Pixels = self.rgb
@@ -95,6 +97,26 @@ class Subject:
     def middle(self, side: int) -> Subject:
         """The same network with the middle of the picture alone; no smaller than it takes."""
         return Subject(self.net, self.rgb, max(side, self.least))
+
+    def locate(self, x: int, y: int) -> tuple[int, int]:
+        """Column and row in the part that is looked at.
+
+        Args:
+            x: column in the picture as it was given.
+            y: row, likewise.
+
+        Raises:
+            FindingError: the pixel is not in the part; names it.
+        """
+        height, width = self.size
+        left, top = x - self.left, y - self.top
+        if not (0 <= left < width and 0 <= top < height):
+            raise FindingError(
+                f"pixel {x},{y} is outside the part of the picture that is looked at: columns "
+                f"{self.left} to {self.left + width - 1}, rows {self.top} to "
+                f"{self.top + height - 1}"
+            )
+        return left, top
 
     def at(self, scan: RecordedScan) -> NDArray[np.float32]:
         """The picture at the size of a scan's token map, ``(h, w, 3)``."""

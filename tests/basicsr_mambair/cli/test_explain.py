@@ -89,6 +89,18 @@ def test_routing(folder):
     assert "--routing is left out: one, a MambaIR, has none" in refused.output
 
 
+def test_nothing_is_measured_before_all_is_known_to_fit(folder):
+    cv2.imwrite("photos/small.png", photograph("coffee", 16, 24))
+    for arguments, message in (
+        (["--field-side", 16, "--pixel", "30,20"], "photos/small.png, two: pixel 30,20 is outside"),
+        (["--field-side", 24], "photos/small.png, two: the picture is 24×16 pixels; 24×24 of it"),
+        (["--finding", "receptive_field", "--field-side", 24], "photos/small.png, two: the"),
+    ):
+        result = explain("photos", "-w", "two.pth", *arguments)
+        assert (result.exit_code, message in result.output) == (1, True), result.output
+        assert not Path("findings").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -119,7 +131,7 @@ def test_routing(folder):
         ),
         (
             ["photos/coffee.png", "-w", "two.pth", "--finding", "receptive_field"],
-            "picture 1 is 40×33; two needs 96×96 pixels",
+            "coffee.png, two: the picture is 40×33 pixels; 96×96 of it are needed",
         ),
     ],
 )

@@ -180,7 +180,7 @@ def test_receptive_fields_side_by_side(v1, v2, picture, tmp_path):
     drawing, _ = found.save(tmp_path)
     assert drawing.is_file()
     assert [line["network"] for line in found.table()] == ["v1"] * 4 + ["v2"] * 4
-    with pytest.raises(FindingError, match="picture 1 is 67×50; v1 needs 64×64"):
+    with pytest.raises(FindingError, match="picture 1, v1: the picture is 67×50 pixels; 64×64"):
         findings.receptive_field({"v1": v1}, [picture], side=64)
     with pytest.raises(FindingError, match="at least"):
         findings.receptive_field({}, [picture])
