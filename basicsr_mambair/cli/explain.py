@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from mambair.findings import Finding, Subject
+    from mambair.imaging.pixels import Pixels
 
 # The names of mambair.findings, which would import torch.
 FINDINGS = (
@@ -71,9 +72,8 @@ FINDINGS = (
 @click.option(
     "--field-side",
     type=click.IntRange(8),
-    default=96,
-    show_default=True,
-    help="Side of the middle over which receptive fields are computed.",
+    help="Side of the middle over which receptive fields are computed.  "
+    "[default: 96, or less if a picture is smaller]",
 )
 @click.option(
     "--routing",
@@ -88,7 +88,7 @@ def explain(
     wanted: tuple[str, ...],
     pixels: tuple[str, ...],
     side: int,
-    field_side: int,
+    field_side: int | None,
     routing: str | None,
     modules: tuple[str, ...],
 ) -> None:
@@ -128,6 +128,8 @@ def explain(
     pictures = {path: swap_order(read_image(path)) for path in paths}
     with_field = "receptive_field" in wanted
     looks = [(label, path) for label in networks for path in pictures]
+    if field_side is None:
+        field_side = _field_side(networks, pictures)
     for label, path in looks:  # nothing is measured before all is known to fit
         with _named(label, path):
             if measures:
@@ -162,6 +164,19 @@ def _check_used(wanted: tuple[str, ...]) -> None:
             raise click.UsageError(
                 f"{option} has no effect on --finding {' --finding '.join(wanted)}"
             )
+
+
+def _field_side(networks: Mapping[str, nn.Module], pictures: Mapping[Path, Pixels]) -> int:
+    """The usual side, or the longest that all pictures have and all networks take."""
+    from mambair.findings import Subject
+    from mambair.findings.receptive_field import DEFAULT_SIDE
+
+    sides = [DEFAULT_SIDE]
+    for label, net in networks.items():
+        for path, picture in pictures.items():
+            with _named(label, path):
+                sides += Subject(net, picture, DEFAULT_SIDE).size
+    return min(sides)
 
 
 def _unlike_names(inputs: tuple[str, ...]) -> list[Path]:

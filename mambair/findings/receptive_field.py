@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from mambair.imaging.pixels import Pixels
 
-_SIDE = 96  # of the parts of the pictures
+DEFAULT_SIDE = 96  # of the parts of the pictures
 _SHARES = (0.2, 0.3, 0.5, 0.99)  # t, as Ding et al. tabulate it
 _DARK = 1e-6  # of the largest contribution: what is drawn in black
 
@@ -84,7 +84,7 @@ class ReceptiveField(Finding):
 def receptive_field(
     networks: Mapping[str, nn.Module],
     pictures: Sequence[Pixels],
-    side: int = _SIDE,
+    side: int = DEFAULT_SIDE,
     progress: Callable[[], None] | None = None,
 ) -> ReceptiveField:
     """The effective receptive fields of networks over the middles of the same pictures.

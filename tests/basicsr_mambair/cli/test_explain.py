@@ -89,6 +89,13 @@ def test_routing(folder):
     assert "--routing is left out: one, a MambaIR, has none" in refused.output
 
 
+def test_receptive_fields_of_small_pictures(folder):
+    cv2.imwrite("photos/small.png", photograph("coffee", 30, 27))
+    result = explain("photos", "-w", "two.pth", "-w", "swin.pth", "--finding", "receptive_field")
+    assert result.exit_code == 0, result.output
+    assert "out of 24×24 pixels, mean of 3 pictures" in result.output
+
+
 def test_nothing_is_measured_before_all_is_known_to_fit(folder):
     cv2.imwrite("photos/small.png", photograph("coffee", 16, 24))
     for arguments, message in (
@@ -130,8 +137,8 @@ def test_nothing_is_measured_before_all_is_known_to_fit(folder):
             "--field-side has no effect on --finding decay",
         ),
         (
-            ["photos/coffee.png", "-w", "two.pth", "--finding", "receptive_field"],
-            "coffee.png, two: the picture is 40×33 pixels; 96×96 of it are needed",
+            ["photos", "-w", "two.pth", "--finding", "receptive_field", "--field-side", "96"],
+            "chelsea.png, two: the picture is 40×33 pixels; 96×96 of it are needed",
         ),
     ],
 )
