@@ -113,8 +113,6 @@ def explain(
     from basicsr_mambair.progress import progress_bar
     from mambair.findings import OF_ONE_PICTURE, Subject, attentive_map, receptive_field
     from mambair.findings.receptive_field import subject_of
-    from mambair.imaging.pixels import swap_order
-    from mambair.imaging.reading import read_image
 
     _check_used(wanted)
     wanted = wanted or FINDINGS
@@ -125,7 +123,7 @@ def explain(
     paths = _unlike_names(inputs)
     _name_left_out(inputs)
     networks = _load(names, routing)
-    pictures = {path: swap_order(read_image(path)) for path in paths}
+    pictures = {path: _read(path) for path in paths}
     with_field = "receptive_field" in wanted
     looks = [(label, path) for label in networks for path in pictures]
     if field_side is None:
@@ -195,6 +193,20 @@ def _name_left_out(inputs: tuple[str, ...]) -> None:
             root = resolve_root(item)
             for line in survey(root).descriptions() if root.is_dir() else ():
                 click.secho(printable(f"left out: {item}: {line}"), fg="yellow", err=True)
+
+
+def _read(path: Path) -> Pixels:
+    """The picture, with its colors in RGB order; says what of the file is not looked at."""
+    from mambair.imaging.pixels import swap_order
+    from mambair.imaging.reading import read_header, read_image
+
+    picture = swap_order(read_image(path))
+    unseen = ["further pages or frames"] if read_header(path).has_more else []
+    unseen += ["its transparency"] if picture.ndim == 3 and picture.shape[2] in (2, 4) else []
+    if unseen:
+        text = f"left out: {path}: {' and '.join(unseen)}"
+        click.secho(printable(text), fg="yellow", err=True)
+    return picture
 
 
 def _load(names: tuple[str, ...], routing: str | None) -> dict[str, nn.Module]:

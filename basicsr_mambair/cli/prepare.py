@@ -227,7 +227,7 @@ def check(path: str, decode: bool, workers: int | None) -> None:
 
 
 def _print_outcome(outcome: Outcome, source: str) -> None:
-    from mambair.imaging.listing import printable, resolve_root, survey
+    from mambair.imaging.listing import name_some, printable, resolve_root, survey
 
     for failure in outcome.failures:
         click.secho(printable(failure), fg="red", err=True)
@@ -238,6 +238,10 @@ def _print_outcome(outcome: Outcome, source: str) -> None:
         click.secho(printable(f"left out: {source}: {line}"), fg="yellow", err=True)
     for line in outcome.left_over:
         click.secho(printable(f"note: {line}"), fg="yellow", err=True)
+    if outcome.first_alone:
+        line = f"note: {len(outcome.first_alone)} pictures have further pages or frames, which were"
+        line = f"{line} not taken: {name_some(outcome.first_alone)}"
+        click.secho(printable(line), fg="yellow", err=True)
     kept = f", {outcome.kept} existed already" if outcome.kept else ""
     failed = f", {len(outcome.failures)} failed" if outcome.failures else ""
     click.echo(printable(f"{outcome.output}: {outcome.made} pictures done{kept}{failed}"))

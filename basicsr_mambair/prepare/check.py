@@ -17,7 +17,7 @@ from basicsr_mambair.options import OptionError, load_any_options
 from basicsr_mambair.options.errors import Problem
 from basicsr_mambair.prepare.jobs import map_in_parallel
 from mambair.imaging.errors import PictureError
-from mambair.imaging.listing import as_list, list_pictures
+from mambair.imaging.listing import as_list, list_pictures, name_some
 from mambair.imaging.pairs import (
     adds_noise,
     check_crop,
@@ -26,7 +26,7 @@ from mambair.imaging.pairs import (
     find_partner,
     read_meta_info,
 )
-from mambair.imaging.reading import decode_picture, picture_size, read_file
+from mambair.imaging.reading import PictureHeader, decode_picture, read_file, read_header
 
 # Number of pictures in each set as the papers use it.
 USUAL_COUNTS = {
@@ -142,9 +142,10 @@ def _check_section(
         return
     pairs = _find_pairs(section, report)
 
-    def look_at(pair: tuple[Path, Path | None]) -> None:
+    def look_at(pair: tuple[Path, Path | None]) -> list[Path]:
         gt, lq = pair
-        sizes = [_size(each, decode) for each in pair if each is not None]
+        headers = [(each, read_header(each)) for each in pair if each is not None]
+        sizes = [_size(path, header, decode) for path, header in headers]
         if lq is not None:
             exactly = section["phase"] == "train"
             check_pair_size(str(gt), sizes[0], str(lq), sizes[1], section["scale"], exactly)
@@ -153,12 +154,20 @@ def _check_section(
             raise PictureError(
                 f"{gt}: is smaller than the training crop of {least} pixels (gt_size)"
             )
+        return [path for path, header in headers if header.has_more]
 
+    first_alone: list[Path] = []
     for result in map_in_parallel(look_at, pairs, report.name, workers):
+        first_alone += result.value or []
         if result.error is None:
             report.pairs += 1
         else:
             report.problems.append(str(result.error))
+    if first_alone:
+        report.notes.append(
+            f"{len(first_alone)} pictures have further pages or frames, which are not read: "
+            f"{name_some(first_alone)}"
+        )
 
 
 def _find_pairs(
@@ -221,9 +230,9 @@ def _pair_up(
     return pairs
 
 
-def _size(path: Path, decode: bool) -> tuple[int, ...]:
+def _size(path: Path, header: PictureHeader, decode: bool) -> tuple[int, ...]:
     if not decode:
-        return picture_size(path)
+        return header.sizes[0]
     return decode_picture(read_file(path), str(path)).shape
 
 

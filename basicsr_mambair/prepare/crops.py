@@ -18,7 +18,7 @@ from basicsr_mambair.prepare.jobs import (
 )
 from mambair.imaging.errors import PictureError
 from mambair.imaging.listing import list_pictures
-from mambair.imaging.reading import picture_size, read_image
+from mambair.imaging.reading import picture_size, read_header, read_image
 from mambair.imaging.writing import write_image
 
 _SCALE_SUFFIX = re.compile(r"^(.*?)(x\d+)?$", re.DOTALL)  # names may hold line breaks
@@ -116,13 +116,14 @@ class Squares:
         outdated = itertools.takewhile(Path.exists, map(square, itertools.count(count + 1)))
         return Job(source, tuple(map(square, range(1, count + 1))), tuple(outdated))
 
-    def cut(self, job: Job) -> None:
-        """Writes the squares of a picture."""
+    def cut(self, job: Job) -> bool:
+        """Writes the squares of a picture, a function for :func:`run_jobs`."""
         image = read_image(job.source)
         targets = iter(job.targets)
         for top in self._starts(image.shape[0]):
             for left in self._starts(image.shape[1]):
                 write_image(image[top : top + self.size, left : left + self.size], next(targets))
+        return read_header(job.source).has_more
 
     def _starts(self, length: int) -> list[int]:
         """Returns the positions along a side where squares begin."""

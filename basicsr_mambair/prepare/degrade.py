@@ -19,7 +19,7 @@ from basicsr_mambair.prepare.jobs import (
 from mambair.imaging.errors import PictureError
 from mambair.imaging.jpeg import encode_jpeg
 from mambair.imaging.listing import list_pictures
-from mambair.imaging.reading import decode_picture, read_file, read_image
+from mambair.imaging.reading import decode_picture, read_file, read_header, read_image
 from mambair.imaging.resizing import crop_to_multiple, imresize
 from mambair.imaging.targets import target_of
 from mambair.imaging.writing import write_bytes, write_image
@@ -65,13 +65,14 @@ def make_lr(
     return run_jobs(partial(_shrink, scale=scale), jobs, outputs, f"×{scale}", workers)
 
 
-def _shrink(job: Job, scale: int) -> None:
+def _shrink(job: Job, scale: int) -> bool:
     image = crop_to_multiple(read_image(job.source), scale)
     if not image.size:
         raise PictureError(f"{job.source}: is smaller than {scale} pixels")
     for target in job.targets[1:]:
         write_image(image, target)
     write_image(imresize(image, 1 / scale), job.targets[0])
+    return read_header(job.source).has_more
 
 
 def make_jpeg(
@@ -107,9 +108,10 @@ def make_jpeg(
     return run_jobs(compress, jobs, outputs, f"quality {quality}", workers)
 
 
-def _compress(job: Job, quality: int, gray: bool) -> None:
+def _compress(job: Job, quality: int, gray: bool) -> bool:
     image = decode_picture(read_file(job.source), str(job.source), gray=gray)
     try:
         write_bytes(encode_jpeg(image, quality), job.targets[0])
     except cv2.error as error:
         raise PictureError(f"{job.source}: cannot be encoded as JPEG: {error}") from error
+    return read_header(job.source).has_more

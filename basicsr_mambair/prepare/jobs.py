@@ -53,6 +53,7 @@ class Outcome:
         left_out: one line for each kind of file of the source that was not taken, where the
             function that made the data set knows better than a look into the folder.
         left_over: one line for each filled folder with pictures that are not made of the source.
+        first_alone: pictures with further pages or frames, which were not taken.
     """
 
     output: Path
@@ -61,6 +62,7 @@ class Outcome:
     failures: list[str] = field(default_factory=list)
     left_out: list[str] | None = None
     left_over: list[str] = field(default_factory=list)
+    first_alone: list[Path] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ class Output:
 
 
 def run_jobs(
-    function: Callable[[Job], None],
+    function: Callable[[Job], bool],
     jobs: Sequence[Job],
     outputs: Sequence[Output],
     description: str,
@@ -167,7 +169,8 @@ def run_jobs(
     """Runs the jobs whose results are missing or outdated.
 
     Args:
-        function: writes the targets of a job; raises ``PictureError`` for a bad picture.
+        function: writes the targets of a job; returns whether the picture has further pages or
+            frames, which were not taken; raises ``PictureError`` for a bad picture.
         jobs: all jobs, finished ones included.
         outputs: the folders of the targets, one or two.
         description: shown beside the progress bar.
@@ -208,7 +211,7 @@ def _check_nothing_is_lost(jobs: Sequence[Job], outputs: Sequence[Output]) -> No
 
 
 def _run_all(
-    function: Callable[[Job], None],
+    function: Callable[[Job], bool],
     jobs: Sequence[Job],
     outputs: Sequence[Output],
     description: str,
@@ -225,15 +228,18 @@ def _run_all(
         with others[0].claimed():
             return _run_all(function, jobs, [first], description, workers)
 
-    def run(job: Job) -> None:
-        function(job)
+    def run(job: Job) -> bool:
+        first_alone = function(job)
         job.mark_done()
+        return first_alone
 
     with first.claimed():
         pending = [job for job in jobs if not job.is_done()]
         outcome = Outcome(first.folder, kept=len(jobs) - len(pending))
         for result in map_in_parallel(run, pending, description, workers):
             outcome.made += result.error is None
+            if result.value:
+                outcome.first_alone.append(result.item.source)
             if result.error is not None:
                 outcome.failures.append(describe(result.error, result.item.source))
     return outcome

@@ -140,10 +140,11 @@ def make_sidd_blocks(
         for index, name in enumerate(each.names)
     }
 
-    def unpack(job: Job) -> None:
+    def unpack(job: Job) -> bool:
         (target,) = job.targets
         each, index = places[target]
         write_image(each.read(index), target)
+        return False
 
     jobs = [Job(each.path, (target,)) for target, (each, _) in places.items()]
     outputs = [Output(val / folder, root, {"command": "sidd blocks"}) for folder in blocks]

@@ -21,7 +21,7 @@ from basicsr_mambair.prepare.jobs import (
 from mambair.imaging import png
 from mambair.imaging.errors import PictureError
 from mambair.imaging.listing import list_pictures
-from mambair.imaging.reading import read_image
+from mambair.imaging.reading import read_header, read_image
 from mambair.imaging.writing import write_bytes
 
 _LEVEL = 1  # PNG compression level: larger files that decode fast
@@ -105,7 +105,10 @@ def _fill(folder: Path, pictures: dict[str, Path], workers: int | None) -> Outco
             _write_times(folder, times)
             batch.clear()
 
-        for result in map_in_parallel(_encode, pending, folder.name, workers):
+        def read(path: Path) -> tuple[bytes, bool]:
+            return _encode(path), read_header(path).has_more
+
+        for result in map_in_parallel(read, pending, folder.name, workers):
             if result.error is not None:
                 outcome.failures.append(describe(result.error, result.item))
                 continue
@@ -114,7 +117,10 @@ def _fill(folder: Path, pictures: dict[str, Path], workers: int | None) -> Outco
             if time is None:
                 outcome.failures.append(f"{result.item}: vanished while it was read")
                 continue
-            batch.append((result.item.stem.encode(), result.value))
+            content, has_more = result.value
+            if has_more:
+                outcome.first_alone.append(result.item)
+            batch.append((result.item.stem.encode(), content))
             times[result.item.stem] = time
             outcome.made += 1
             if sum(len(content) for _, content in batch) >= _BATCH:

@@ -57,6 +57,11 @@ class PictureHeader:
     sizes: list[tuple[int, int]]
     is_paged: bool
 
+    @property
+    def has_more(self) -> bool:
+        """Whether there are others after the first, which :func:`read_image` leaves out."""
+        return len(self.sizes) > 1
+
 
 def read_header(path: str | os.PathLike[str]) -> PictureHeader:
     """Reads what a file says about its picture; decodes nothing.

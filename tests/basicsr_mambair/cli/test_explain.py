@@ -14,7 +14,7 @@ from basicsr_mambair.cli.main import main
 from mambair import findings
 from mambair.archs.registry import build_network
 from mambair.checkpoint import SECTION_KEY, save_checkpoint
-from tests.conftest import photograph, tiny_network
+from tests.conftest import ROOT, photograph, tiny_network
 
 
 @pytest.fixture
@@ -50,6 +50,16 @@ def test_what_is_left_out_of_a_folder_is_said(folder):
     result = explain("photos", *arguments)
     assert result.exit_code == 0, result.output
     assert "left out: photos: 1 sub-folders: more" in result.output
+
+
+def test_what_is_not_looked_at_of_a_picture_is_said(folder):
+    pictures = ROOT / "tests" / "data" / "pictures"
+    arguments = ("-w", "two.pth", "--side", 16, "--finding", "semantic_neighbors")
+    result = explain(pictures / "pages.tif", pictures / "o6_rgba.png", *arguments)
+    assert result.exit_code == 0, result.output
+    assert "pages.tif: further pages or frames\n" in result.output
+    assert "o6_rgba.png: its transparency\n" in result.output
+    assert result.output.count("left out") == 2
 
 
 def test_a_whole_family(folder):

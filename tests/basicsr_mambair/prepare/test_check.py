@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import pytest
 import yaml
+from PIL import Image
 
 from basicsr_mambair.prepare import make_lmdb, make_lr
 from tests.basicsr_mambair.prepare.conftest import invoke
@@ -32,6 +33,14 @@ def test_check(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert code == 0, output
     assert "3 pictures, 3 usable" in output
     assert "note: datasets/Set5/HR: 3 pictures; the papers use 5" in output
+    assert "pages or frames" not in output
+
+    photo = Image.open(root / "datasets" / "Set5" / "HR" / "coffee.png")
+    photo.save(root / "datasets" / "Set5" / "HR" / "coffee.png", save_all=True,
+               append_images=[photo.rotate(180)])  # fmt: skip
+    code, output = invoke("prepare", "check", "-opt", option_file)
+    assert code == 0, output
+    assert "note: 1 pictures have further pages or frames, which are not read: coffee.png" in output
 
     lr = root / "datasets" / "Set5" / "LR_bicubic" / "X2"
     (lr / "coffeex2.png").rename(lr / "teax2.png")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from benchmarks.damage.entries import bomb
 from tests.basicsr_mambair.prepare.conftest import NAMES, invoke, names_in
+from tests.conftest import ROOT
 
 DAMAGE = {
     "pipe.png": "is not a file but a pipe, a socket or a device",
@@ -110,3 +112,27 @@ def test_the_smallest_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert invoke("prepare", "jpeg", "in", "-q", 30, "-o", "jpeg")[0] == 0
     assert invoke("prepare", "crops", "in", "-o", "crops")[0] == 0
     assert len(names_in(tmp_path / "crops")) == 3
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("lr", "--scale", "2", "-o", "out"),
+        ("jpeg", "-q", "30", "-o", "out"),
+        ("crops", "-o", "out"),
+        ("lmdb", "-o", "out.lmdb"),
+    ],
+    ids=["lr", "jpeg", "crops", "lmdb"],
+)
+def test_pages_and_frames_that_are_not_taken_are_said(
+    command: tuple[str, ...], pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("anim.png", "pages.tif"):
+        shutil.copy(ROOT / "tests" / "data" / "pictures" / name, pictures)
+    code, output = invoke("prepare", command[0], pictures, *command[1:])
+    assert code == 0, output
+    expected = "note: 2 pictures have further pages or frames, which were not taken: "
+    assert expected in output
+    assert {"anim.png", "pages.tif"} == set(output.split(expected)[1].splitlines()[0].split(", "))
+    assert "5 pictures done" in output
