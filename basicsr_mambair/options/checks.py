@@ -100,7 +100,7 @@ def check_keys(
             if required and field.is_required(context.is_train):
                 typo = nearest_name(name, set(section) - set(fields) - also, 0.8)
                 found = f" (found {typo!r})" if typo else ""
-                problems.add((*path, name), f"is missing: {field.described()}{found}")
+                problems.add((*path, name), f"is missing; must be {field.described()}{found}")
             continue
         problem = field.problem(section[name])
         if problem:

@@ -334,7 +334,7 @@ def _load_networks(path: Path) -> Options:
         if problem:
             problems.add(name, problem)
     if "name" not in options:
-        problems.add("name", f"is missing: {fields['name'].described()}")
+        problems.add("name", f"is missing; must be {fields['name'].described()}")
     for key in [*filter(is_network, options)] or ["network_g"]:
         section = context.section(key)
         if section is None:
