@@ -73,7 +73,7 @@ FINDINGS = (
     "--field-side",
     type=click.IntRange(8),
     help="Side of the middle over which receptive fields are computed.  "
-    "[default: 96, or less if a picture is smaller]",
+    "[default: the longest up to 96 that all pictures have and all networks take]",
 )
 @click.option(
     "--routing",
@@ -125,16 +125,17 @@ def explain(
     networks = _load(names, routing)
     pictures = {path: _read(path) for path in paths}
     with_field = "receptive_field" in wanted
-    looks = [(label, path) for label in networks for path in pictures]
-    if field_side is None:
+    if with_field and field_side is None:
         field_side = _field_side(networks, pictures)
+    looks = [(label, path) for label in networks for path in pictures]
     for label, path in looks:  # nothing is measured before all is known to fit
         with _named(label, path):
             if measures:
                 subject = Subject(networks[label], pictures[path], side or None)
-                for query in queries:
-                    subject.locate(*query)
-            if with_field:
+                if hasattr(networks[label], "set_routing"):  # others have no attentive map
+                    for query in queries:
+                        subject.locate(*query)
+            if with_field and field_side is not None:
                 subject_of(networks[label], pictures[path], field_side)
     with progress_bar(len(looks) * (len(measures) + with_field), "explain") as bar:
         for label, path in looks if measures else ():
@@ -165,16 +166,20 @@ def _check_used(wanted: tuple[str, ...]) -> None:
 
 
 def _field_side(networks: Mapping[str, nn.Module], pictures: Mapping[Path, Pixels]) -> int:
-    """The usual side, or the longest that all pictures have and all networks take."""
-    from mambair.findings import Subject
-    from mambair.findings.receptive_field import DEFAULT_SIDE
+    """The usual side of a receptive field; says so where a small picture makes it shorter."""
+    from mambair.findings.receptive_field import common_side
 
-    sides = [DEFAULT_SIDE]
-    for label, net in networks.items():
-        for path, picture in pictures.items():
-            with _named(label, path):
-                sides += Subject(net, picture, DEFAULT_SIDE).size
-    return min(sides)
+    smallest = min(pictures, key=lambda path: min(pictures[path].shape[:2]))
+    with _named(", ".join(networks), smallest):
+        side = common_side(networks.values(), pictures.values())
+    height, width = pictures[smallest].shape[:2]
+    if side < common_side(networks.values(), []):
+        text = (
+            f"note: receptive fields are computed over {side}×{side} pixels, because {smallest} "
+            f"has {width}×{height} (--field-side chooses another side)"
+        )
+        click.secho(printable(text), fg="yellow", err=True)
+    return side
 
 
 def _unlike_names(inputs: tuple[str, ...]) -> list[Path]:
@@ -252,11 +257,11 @@ def _explain_one(
     height, width = subject.size
     whole_height, whole_width = subject.whole
     bar.write(
-        f"{prefix.rstrip('_')}: {width}×{height} of {whole_width}×{whole_height} pixels, "
-        f"from column {subject.left}, row {subject.top}"
+        f"{printable(prefix).rstrip('_')}: {width}×{height} of {whole_width}×{whole_height} "
+        f"pixels, from column {subject.left}, row {subject.top}"
     )
     for name, measure in measures.items():
-        bar.set_description(f"{prefix}{name}")
+        bar.set_description(printable(f"{prefix}{name}"))
         try:
             finding = measure(subject)
         except NotApplicableError as error:
@@ -269,7 +274,8 @@ def _explain_one(
 def _saved(finding: Finding, output: Path, prefix: str) -> str:
     """Writes a finding; says what it is and where."""
     drawing, table = finding.save(output, prefix)
-    return f"  {finding.name}: {finding.summary()}\n    {drawing}, {table.name}"
+    files = printable(f"{drawing}, {table.name}")
+    return f"  {finding.name}: {finding.summary()}\n    {files}"
 
 
 def _parse_pixel(text: str) -> tuple[int, int]:

@@ -41,7 +41,8 @@ _OUTPUT = Path("results/report")
 @click.option(
     "--tile",
     metavar="authors|none|SIZE",
-    help="Cut pictures as the authors do, not at all, or into blended tiles of SIZE pixels.  "
+    help="Cut pictures as the authors do, not at all, or into blended tiles of SIZE pixels, with "
+    "the usual overlap.  "
     "[default: as the option file says]",
 )
 @click.option(

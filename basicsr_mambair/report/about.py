@@ -14,6 +14,7 @@ import torch
 from basicsr_mambair.report.records import Variant
 from mambair._version import __version__
 from mambair.complexity import measure_network
+from mambair.inference.tiles import parse_tile
 
 _OUTPUT = (720, 1280)  # of the picture whose MACs are counted, as published
 
@@ -33,8 +34,12 @@ def about_measurement(options: dict[str, Any], path: Path, variant: Variant) -> 
     cost = count_cost(section, scale)
     weights = Path(options["path"]["pretrain_network_g"])
     device = "cpu" if options["num_gpu"] == 0 else torch.cuda.get_device_name()
+    tile = options["val"].get("tile", RestorationVal.tile)
     # Absent where 8 bits are measured, so that measurements from before the key stay valid.
     floats = {} if options["val"].get("use_image", True) else {"use_image": False}
+    tiling = parse_tile(tile, options["val"].get("tile_overlap"))
+    # Likewise.
+    overlap = {"tile_overlap": tiling.overlap} if tiling != parse_tile(tile) else {}
     return {
         "name": options["name"],
         "option_file": os.fspath(path),
@@ -45,7 +50,8 @@ def about_measurement(options: dict[str, Any], path: Path, variant: Variant) -> 
         "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         **cost,
         "variant": asdict(variant),
-        "tile": options["val"].get("tile", RestorationVal.tile) or "none",
+        "tile": tile or "none",
+        **overlap,
         "metrics": options["val"]["metrics"],
         **floats,
         "datasets": {key: _plain(each) for key, each in options["datasets"].items()},

@@ -26,7 +26,9 @@ from mambair.imaging.writing import encode_image
 _SIDE = 120  # side of a crop, in pixels of the ground truth
 _ZOOM = 2
 _CHOSEN = 2  # crops for each measurement if the user chooses none
-_BESIDE = (5, 3)  # where the name of a point stands by default, in points
+# Where the name of a point may stand, in points; the first is the usual place.
+_OFFSETS = [(x, y) for y in (3, -11, 14, -22, 25, -33, 36) for x in (5, -5, 25, -25, 45, -45)]
+_Box = tuple[float, ...]  # left, bottom, right, top
 _LEADER = {"arrowstyle": "-", "color": "#7f8c8d", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
 
 
@@ -160,44 +162,55 @@ def plot_parameters(table: Table) -> bytes | None:
 
 
 def _label(axes: Any, points: list[tuple[int, float, str, str]]) -> None:
-    """Writes names beside the points, each at the nearest place where nothing is covered.
+    """Writes names beside the points, each at the nearest place where no name or point is covered.
 
-    A line leads to a name that is not beside its point.
+    A line leads to a name that is not beside its point; it crosses others only if it has to.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(axes.figure)
     canvas.draw()  # type: ignore[no-untyped-call]  # fixes the positions
     renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]
-    taken: list[tuple[float, ...]] = []
-    for parameters, psnr, _, _ in points:
-        x, y = axes.transData.transform((parameters, psnr))
-        taken.append((x - 4, y - 4, x + 4, y + 4))
-    left, bottom, right, top = axes.bbox.extents
-    places = [(x, y) for y in (3, -11, 14, -22, 25, -33, 36) for x in (5, -5, 25, -25, 45, -45)]
-    places.sort(key=lambda place: math.hypot(*place))
-    for parameters, psnr, method, kind in points:
+    pixels = axes.figure.dpi / 72  # of a point, as offsets are measured
+    frame: _Box = axes.bbox.extents
+    here = [axes.transData.transform(point[:2]) for point in points]
+    taken: list[_Box] = [(x - 4, y - 4, x + 4, y + 4) for x, y in here]
+    for (x, y), (parameters, psnr, method, kind) in zip(here, points, strict=True):
         label = axes.annotate(
-            method, (parameters, psnr), xytext=_BESIDE, textcoords="offset points", fontsize=8,
-            fontweight="bold" if kind == "measured" else "normal",
+            method, (parameters, psnr), xytext=_OFFSETS[0], textcoords="offset points",
+            fontsize=8, fontweight="bold" if kind == "measured" else "normal",
         )  # fmt: skip
-        for x, y in places:
-            label.set(position=(x, y), horizontalalignment="left" if x > 0 else "right")
-            box = tuple(label.get_window_extent(renderer).extents)
-            inside = left < box[0] and bottom < box[1] and box[2] < right and box[3] < top
-            if inside and not any(_meet(box, other) for other in taken):
-                taken.append(box)
-                break
-        else:  # over others, rather than not at all
-            x, y = _BESIDE
-            label.set(position=_BESIDE, horizontalalignment="left")
-        if abs(x) > 5 or abs(y) > 11:
+        others = [box for box in taken if not _meet(box, (x, y, x, y))]
+        fitting = []
+        for right, up in _OFFSETS:
+            label.set(position=(right, up), horizontalalignment="left" if right > 0 else "right")
+            box: _Box = tuple(label.get_window_extent(renderer).extents)
+            if _within(box, frame) and not any(_meet(box, each) for each in taken):
+                line = _along(x, y, right * pixels, up * pixels)
+                crosses = any(_meet(spot, each) for spot in line for each in others)
+                fitting.append((crosses, math.hypot(right, up), (right, up), box))
+        # Over others rather than not at all.
+        _, _, (right, up), box = min(fitting, default=(True, 0, _OFFSETS[0], taken[0]))
+        taken.append(box)
+        label.set(position=(right, up), horizontalalignment="left" if right > 0 else "right")
+        if abs(right) > 5 or abs(up) > 11:
             axes.annotate(
-                "", (parameters, psnr), xytext=(x, y), textcoords="offset points",
+                "", (parameters, psnr), xytext=(right, up), textcoords="offset points",
                 arrowprops=_LEADER,
             )  # fmt: skip
 
 
-def _meet(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    """Whether two boxes, (left, bottom, right, top), have common points."""
+def _along(x: float, y: float, right: float, up: float) -> list[_Box]:
+    """Points on a line that begins at x, y, as boxes without extent."""
+    shares = [step / 20 for step in range(21)]
+    return [(x + t * right, y + t * up) * 2 for t in shares]
+
+
+def _within(a: _Box, b: _Box) -> bool:
+    """Whether the first box lies in the second."""
+    return b[0] < a[0] and b[1] < a[1] and a[2] < b[2] and a[3] < b[3]
+
+
+def _meet(a: _Box, b: _Box) -> bool:
+    """Whether two boxes have common points."""
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

@@ -155,11 +155,13 @@ def _about(table: Table) -> list[str]:
         variant = about["variant"]
         routing = variant["routing"] or _routing(about["network"])
         ensemble = ", self-ensemble" if variant["self_ensemble"] else ""
+        overlap = f" (overlap {about['tile_overlap']})" if "tile_overlap" in about else ""
         versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
         lines.append(
             f"{about['name'].removeprefix('test_')}: `{about['option_file']}`, weights "
             f"`{about['weights']}` (sha256 {about['weights_sha256'][:12]}…), tile {about['tile']}"
-            f"{routing and f', {routing} routing'}{ensemble}; {about['device']}; {versions}."
+            f"{overlap}{routing and f', {routing} routing'}{ensemble}; {about['device']}; "
+            f"{versions}."
         )
         if each.failures:
             lines.append(

@@ -142,18 +142,15 @@ def attentive_map(
         NotApplicableError: the network has no prompts.
         FindingError: a pixel is not in the part that is looked at; names it.
     """
+    scans = [scan for scan in subject.scans if scan.prompt is not None]
+    if not scans:
+        raise NotApplicableError(f"{type(subject.net).__name__} has no prompts")
     queries = _salient(subject) if pixels is None else [subject.locate(*each) for each in pixels]
     maps: list[QueryMap] = []
-    number = 0
-    for scan in subject.scans:
-        if scan.prompt is None:
-            continue
-        number += 1
+    for number, scan in enumerate(scans, start=1):
         recurrence = recurrence_of(scan)
         for left, top in queries:
             maps.append(_query_map(subject, scan, recurrence, number, left, top))
-    if not maps:
-        raise NotApplicableError(f"{type(subject.net).__name__} has no prompts")
     return AttentiveMap(subject, maps)
 
 

@@ -8,7 +8,8 @@ hold a share t of all contributions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from mambair.findings.drawing import bare, new_figure
 from mambair.findings.finding import Finding, FindingError, Line
-from mambair.findings.subject import Subject
+from mambair.findings.subject import Subject, unpadded_sides
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,7 +85,7 @@ class ReceptiveField(Finding):
 def receptive_field(
     networks: Mapping[str, nn.Module],
     pictures: Sequence[Pixels],
-    side: int = DEFAULT_SIDE,
+    side: int | None = None,
     progress: Callable[[], None] | None = None,
 ) -> ReceptiveField:
     """The effective receptive fields of networks over the middles of the same pictures.
@@ -95,7 +96,8 @@ def receptive_field(
     Args:
         networks: networks by the names under which they are shown.
         pictures: RGB or gray, see :class:`Subject`; inputs of the networks.
-        side: side of the middle; every network must take it unpadded.
+        side: side of the middle; every network must take it unpadded. By default that of
+            :func:`common_side`.
         progress: called after every picture of every network.
 
     Raises:
@@ -112,6 +114,8 @@ def receptive_field(
     """
     if not networks or not pictures:
         raise FindingError("a receptive field needs a network and a picture at least")
+    if side is None:
+        side = common_side(networks.values(), pictures)
     subjects: dict[str, list[Subject]] = {name: [] for name in networks}
     for name, net in networks.items():
         for number, picture in enumerate(pictures, start=1):
@@ -128,6 +132,32 @@ def receptive_field(
                 progress()
         fields[name] = total / total.max()
     return ReceptiveField(fields, len(pictures))
+
+
+def common_side(networks: Iterable[nn.Module], pictures: Iterable[Pixels]) -> int:
+    """The longest side up to 96 pixels that all networks take unpadded and all pictures have.
+
+    Networks that take no less get more.
+
+    Args:
+        networks: at least one.
+        pictures: without any, the side depends on the networks alone.
+
+    Raises:
+        FindingError: there is none.
+        ContractError: a network does not restore single pictures.
+    """
+    multiples, leasts = zip(*map(unpadded_sides, networks), strict=True)
+    step: int = math.lcm(*multiples)
+    least = math.ceil(max(leasts) / step) * step
+    side: int = max(DEFAULT_SIDE // step * step, least)
+    room = min((min(picture.shape[:2]) for picture in pictures), default=side)
+    if room < least:
+        raise FindingError(
+            f"a receptive field needs {least}×{least} pixels here, and the smallest picture has "
+            f"a side of {room}"
+        )
+    return min(side, room // step * step)
 
 
 def subject_of(net: nn.Module, picture: Pixels, side: int) -> Subject:

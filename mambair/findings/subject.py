@@ -59,10 +59,8 @@ class Subject:
         if not isinstance(picture, np.ndarray):
             raise refusal(picture)
         check_array(picture)
-        contract = contract_of(net)
-        multiple = math.lcm(contract.size_multiple, getattr(net, "padded_to", 1))
+        multiple, self.least = unpadded_sides(net)
         height, width = (_cut(length, side, multiple) for length in picture.shape[:2])
-        self.least = max(multiple, contract.minimum_size)
         if min(height, width) < self.least:
             raise FindingError(
                 f"the picture is {picture.shape[1]}×{picture.shape[0]} pixels (side: {side}); "
@@ -74,7 +72,7 @@ class Subject:
         self.net = net.eval()
         self.rgb: NDArray[np.float32] = np.ascontiguousarray(cut)
         planes: Pixels = self.rgb
-        if contract.in_chans == 1:
+        if contract_of(net).in_chans == 1:
             planes = np.asarray(cv2.cvtColor(self.rgb, cv2.COLOR_RGB2GRAY))
         first = next(net.parameters())
         x = torch.from_numpy(np.ascontiguousarray(np.atleast_3d(planes).transpose(2, 0, 1)))
@@ -124,6 +122,17 @@ class Subject:
             return self.rgb
         size = (scan.width, scan.height)
         return np.asarray(cv2.resize(self.rgb, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def unpadded_sides(net: nn.Module) -> tuple[int, int]:
+    """What sides a network takes without padding: multiples of the first, none below the second.
+
+    Raises:
+        ContractError: the network does not restore single pictures.
+    """
+    contract = contract_of(net)
+    multiple = math.lcm(contract.size_multiple, getattr(net, "padded_to", 1))
+    return multiple, max(multiple, contract.minimum_size)
 
 
 def _cut(length: int, side: int | None, multiple: int) -> int:

@@ -104,6 +104,38 @@ def test_receptive_fields_of_small_pictures(folder):
     result = explain("photos", "-w", "two.pth", "-w", "swin.pth", "--finding", "receptive_field")
     assert result.exit_code == 0, result.output
     assert "out of 24×24 pixels, mean of 3 pictures" in result.output
+    assert "over 24×24 pixels, because photos/small.png has 27×30 (--field-side" in result.output
+
+
+def test_sides_that_networks_take_together(folder):
+    for window in (5, 112):
+        section = tiny_network(depths=[1], num_heads=[2], window_size=window)
+        state = build_network(section).state_dict()
+        save_checkpoint({"params": state, SECTION_KEY: section}, f"w{window}.pth")
+    field = ("--finding", "receptive_field")
+    result = explain("photos", "-w", "two.pth", "-w", "w5.pth", *field)
+    assert result.exit_code == 0, result.output
+    assert "out of 20×20 pixels" in result.output  # multiples of 4 and of 5
+    cv2.imwrite("large.png", photograph("coffee", 120, 130))
+    # Other findings do not depend on it, and it is as long as it has to be.
+    result = explain("large.png", "-w", "w112.pth", "--finding", "semantic_neighbors")
+    assert result.exit_code == 0, result.output
+    result = explain("large.png", "-w", "w112.pth", *field)
+    assert "out of 112×112 pixels" in result.output
+    result = explain("large.png", "photos", "-w", "w112.pth", *field)
+    assert result.exit_code == 1
+    assert "photos/chelsea.png, w112: a receptive field needs 112×112 pixels here" in result.output
+
+
+def test_a_pixel_is_looked_for_where_there_is_an_attentive_map(folder):
+    cv2.imwrite("odd.png", photograph("coffee", 33, 45))
+    arguments = ("-w", "two.pth", "-w", "one.pth", "--side", 0, "--finding", "attentive_map")
+    Path("swin.pth").rename("s.pth")
+    result = explain("odd.png", *arguments, "-w", "s.pth", "--pixel", "0,32")
+    assert (result.exit_code, "two: pixel 0,32 is outside" in result.output) == (1, True)
+    result = explain("odd.png", *arguments, "-w", "s.pth", "--pixel", "0,31")
+    assert result.exit_code == 0, result.output
+    assert "MambaIR has no prompts" in result.output
 
 
 def test_nothing_is_measured_before_all_is_known_to_fit(folder):

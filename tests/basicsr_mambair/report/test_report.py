@@ -273,6 +273,21 @@ def test_the_printed_command_is_the_command(option_file: Path) -> None:
     assert sorted(printed[2:]) == sorted(arguments)
 
 
+def test_an_overlap_of_its_own_is_another_measurement(option_file: Path) -> None:
+    contents = yaml.safe_load(option_file.read_text())
+    figures = set()
+    for overlap in (None, 0, 16):
+        contents["val"] |= {"tile": 32, "tile_overlap": overlap}
+        option_file.write_text(yaml.safe_dump(contents))
+        measurement = measure(option_file)
+        figures.add(measurement.mean("Set5", "psnr"))
+        assert measurement.about.get("tile_overlap") == overlap
+    assert len(figures) > 1
+    assert len(list(measurement.folder.glob("measurement_until_*"))) == 2
+    write_report([measurement], "report", "basicsr report")
+    assert "tile 32 (overlap 16), seeded" in Path("report/report.md").read_text()
+
+
 def test_one_measurement_named_twice_is_one_row(option_file: Path) -> None:
     measure(option_file)
     folder = "results/measurements/test_tiny"
