@@ -21,6 +21,14 @@ class CheckpointError(UserError, RuntimeError):
     """
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory does not suffice: Python's, or torch's on any device."""
+    text = str(error)
+    return (
+        isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
+    )
+
+
 def listed(names: Iterable[Any], shown: int = 4) -> str:
     """The first of some names for a message, and how many more there are.
 

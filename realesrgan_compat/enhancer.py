@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mambair.errors import is_out_of_memory
 from mambair.imaging.errors import PictureError
 from mambair.imaging.pixels import Pixels, to_eight_bits
 from realesrgan_compat.upsampler import AlphaUpsampler, RealESRGANer
@@ -44,8 +45,7 @@ class Enhancer:
                 _plain(picture), has_aligned=False, only_center_face=False, paste_back=True
             )
         except (RuntimeError, MemoryError) as error:
-            text = str(error)
-            if not isinstance(error, MemoryError) and "memory" not in text:
+            if not is_out_of_memory(error):
                 raise
             raise PictureError("not enough memory; try tiles, such as -t 256") from error
         return np.asarray(restored)

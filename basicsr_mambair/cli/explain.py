@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from basicsr_mambair.cli.import_option import import_modules, modules_option
-from mambair.errors import UserError
+from mambair.errors import UserError, is_out_of_memory
 from mambair.imaging.listing import (
     PACKAGE_SCHEME,
     pictures_of,
@@ -128,6 +128,7 @@ def explain(
     if with_field and field_side is None:
         field_side = _field_side(networks, pictures)
     looks = [(label, path) for label in networks for path in pictures]
+    prefixes = _prefixes(looks)
     for label, path in looks:  # nothing is measured before all is known to fit
         with _named(label, path):
             if measures:
@@ -137,16 +138,22 @@ def explain(
                         subject.locate(*query)
             if with_field and field_side is not None:
                 subject_of(networks[label], pictures[path], field_side)
+    shown = 0
     with progress_bar(len(looks) * (len(measures) + with_field), "explain") as bar:
         for label, path in looks if measures else ():
             with _named(label, path):
                 subject = Subject(networks[label], pictures[path], side or None)
-                _explain_one(subject, measures, output, f"{label}_{path.stem}_", bar)
+                shown += _explain_one(subject, measures, output, prefixes[label, path], bar)
         if with_field:
             bar.set_description("receptive_field")
-            field = receptive_field(networks, [*pictures.values()], field_side, bar.update)
-            bar.write(", ".join(networks))
-            bar.write(_saved(field, output, ""))
+            with _enough_memory("--field-side"):
+                field = receptive_field(networks, [*pictures.values()], field_side, bar.update)
+            seen = paths[0].stem if len(paths) == 1 else f"{len(paths)}_pictures"
+            bar.write(printable(", ".join(networks)))
+            bar.write(_saved(field, output, f"{'_'.join(networks)}_{seen}_"))
+            shown += 1
+    if not shown:
+        raise click.ClickException("none of the findings that were asked for could be shown")
 
 
 def _check_used(wanted: tuple[str, ...]) -> None:
@@ -235,6 +242,28 @@ def _load(names: tuple[str, ...], routing: str | None) -> dict[str, nn.Module]:
     return networks
 
 
+def _prefixes(looks: Sequence[tuple[str, Path]]) -> dict[tuple[str, Path], str]:
+    """Beginnings of the names of files, a different one for each network and picture."""
+    prefixes: dict[tuple[str, Path], str] = {}
+    for label, path in looks:
+        prefix = f"{label}_{path.stem}_"
+        if prefix in prefixes.values():
+            raise click.UsageError(f"two pairs of weights and picture would be named {prefix[:-1]}")
+        prefixes[label, path] = prefix
+    return prefixes
+
+
+@contextmanager
+def _enough_memory(option: str) -> Iterator[None]:
+    """Where memory does not suffice, the message names the option that takes less."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(f"not enough memory; try a smaller {option}") from error
+
+
 @contextmanager
 def _named(label: str, path: Path) -> Iterator[None]:
     """Errors name the picture and the network."""
@@ -250,8 +279,8 @@ def _explain_one(
     output: Path,
     prefix: str,
     bar: Any,
-) -> None:
-    """Some findings of one network and one picture."""
+) -> int:
+    """Shows some findings of one network and one picture; returns how many it has."""
     from mambair.findings import NotApplicableError
 
     height, width = subject.size
@@ -260,21 +289,26 @@ def _explain_one(
         f"{printable(prefix).rstrip('_')}: {width}×{height} of {whole_width}×{whole_height} "
         f"pixels, from column {subject.left}, row {subject.top}"
     )
+    shown = 0
     for name, measure in measures.items():
         bar.set_description(printable(f"{prefix}{name}"))
         try:
-            finding = measure(subject)
+            with _enough_memory("--side"):
+                finding = measure(subject)
         except NotApplicableError as error:
             bar.write(f"  {name}: not shown: {error}")
         else:
             bar.write(_saved(finding, output, prefix))
+            shown += 1
         bar.update()
+    return shown
 
 
 def _saved(finding: Finding, output: Path, prefix: str) -> str:
     """Writes a finding; says what it is and where."""
+    was_there = Path(output, f"{prefix}{finding.name}.png").exists()
     drawing, table = finding.save(output, prefix)
-    files = printable(f"{drawing}, {table.name}")
+    files = printable(f"{drawing}, {table.name}") + (" (replaced)" if was_there else "")
     return f"  {finding.name}: {finding.summary()}\n    {files}"
 
 

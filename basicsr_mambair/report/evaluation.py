@@ -8,6 +8,7 @@ files have changed since is measured again.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import time
@@ -223,11 +224,20 @@ def _begin(
                 if stamps.get((each.dataset, each.name)) == each.stamp and _has_files(folder, each)
             ]
         else:
-            until = time.strftime("%Y%m%d_%H%M%S")
-            path.replace(path.with_name(f"measurement_until_{until}.jsonl"))
+            _put_aside(path)
     folder.mkdir(parents=True, exist_ok=True)
     _rewrite(path, measurement)
     return measurement
+
+
+def _put_aside(path: Path) -> None:
+    """Gives a file of figures a name that no other has."""
+    stem = f"measurement_until_{time.strftime('%Y%m%d_%H%M%S')}"
+    for number in itertools.count(1):
+        aside = path.with_name(f"{stem}{f'_{number}' if number > 1 else ''}.jsonl")
+        if not aside.exists():
+            path.rename(aside)
+            return
 
 
 def _has_files(folder: Path, picture: PictureResult) -> bool:

@@ -16,6 +16,17 @@ _SIGNALS = tuple(
 )
 
 
+def leave_signals_to_the_trainer() -> None:
+    """In a process that the trainer started: a signal to the whole group stops the trainer alone.
+
+    The trainer ends its processes itself. SIGTERM is also its last means against one that hangs,
+    and so is heeded the second time.
+    """
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, _: signal.signal(number, signal.SIG_DFL))
+
+
 class TrainingInterrupted(Exception):  # noqa: N818  (it is what the user asked for)
     """A signal ended the training after a checkpoint; the message says how to continue."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import signal
 import time
 import traceback
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 
 from basicsr_mambair.runs.fingerprint import listed_files
+from basicsr_mambair.training.interrupts import leave_signals_to_the_trainer
 from basicsr_mambair.training.randomness import seed_generators, separate_randomness
 from basicsr_mambair.training.sampling import Place, RunSampler
 from mambair.errors import UserError
@@ -238,6 +238,6 @@ def _death(error: BaseException) -> str | None:
 
 
 def seed_worker(worker_id: int, seed: int | None, rank: int, sampler: Any) -> None:
-    """Leaves Ctrl-C to the trainer; seeds a loader's worker where samples have no position."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leaves signals to the trainer; seeds a loader's worker where samples have no position."""
+    leave_signals_to_the_trainer()
     seed_generators(seed or 0, rank, getattr(sampler, "epoch", 0), worker_id)

@@ -17,12 +17,13 @@ from torch import Tensor
 from mambair.findings.drawing import bare, new_figure, spread
 from mambair.findings.finding import Finding, Line
 from mambair.findings.recording import RecordedScan
-from mambair.findings.recurrence import recurrence_of
+from mambair.findings.recurrence import Recurrence, recurrence_of
 from mambair.findings.subject import Subject
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_AT_ONCE = 2**21  # entries of matrices that are computed at a time
 _SIDE = 16  # of the part of the picture: M has a row and a column for every pixel
 _COLUMNS = 6  # blocks in the drawing
 _DARK = 1e-4  # of the largest weight: what is drawn in black
@@ -130,19 +131,15 @@ def _block(scan: RecordedScan) -> BlockMatrix:
     in_picture = torch.zeros(length, length, dtype=torch.float64)
     for k in range(directions):
         recurrence = recurrence_of(scan, k, dtype=torch.float64)
-        plain, added = recurrence.matrices(recurrence.C, recurrence.prompt)
-        matrix = plain + added
-        y = torch.einsum("eij,je->ie", matrix, recurrence.u) + recurrence.D * recurrence.u
+        y, weights, of_prompt, share_of_prompt = _sums(recurrence)
         output = scan.output[:, k].double()
         deviations.append(((y - output).abs().max() / output.abs().max()).item())
-        weights = _mean_size(matrix)
         places = scan.places[k].cpu()
         in_picture += weights[places[:, None], places]
         if sequence is None:
             sequence = weights
         if scan.prompt is not None:
-            prompts = _mean_size(added)
-            share = (added.norm() / plain.norm()).item()
+            prompts, share = of_prompt, share_of_prompt
     assert sequence is not None
     later = (in_picture.triu(1).sum() / in_picture.sum()).item()
     return BlockMatrix(
@@ -156,6 +153,26 @@ def _block(scan: RecordedScan) -> BlockMatrix:
     )
 
 
-def _mean_size(matrix: Tensor) -> Tensor:
-    """``(E, L, L)`` to the mean absolute value ``(L, L)``."""
-    return matrix.abs().mean(dim=0).cpu()
+def _sums(recurrence: Recurrence) -> tuple[Tensor, Tensor, Tensor, float]:
+    """What a block shows of its matrices, computed for some channels at a time.
+
+    Returns:
+        ``y = M u + D u``, ``(L, E)``; the mean of the absolute values of M over channels and that
+        of the prompt's part, ``(L, L)``; and how large this part is, as a share of that of C.
+    """
+    length, channels = recurrence.u.shape
+    y = recurrence.D * recurrence.u
+    weights, of_prompt = torch.zeros(2, length, length, dtype=torch.float64)
+    plain_square = added_square = 0.0
+    size = max(_AT_ONCE // length**2, 1)
+    for start in range(0, channels, size):
+        part = slice(start, start + size)
+        plain, added = recurrence.matrices(recurrence.C, recurrence.prompt, channels=part)
+        plain_square += plain.square().sum().item()
+        added_square += added.square().sum().item()
+        of_prompt += added.abs().sum(dim=0).cpu()
+        matrix = plain.add_(added)
+        y[:, part] += torch.einsum("eij,je->ie", matrix, recurrence.u[:, part])
+        weights += matrix.abs().sum(dim=0).cpu()
+    share = (added_square / plain_square) ** 0.5 if plain_square else 0.0
+    return y, weights / channels, of_prompt / channels, share

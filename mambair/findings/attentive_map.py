@@ -20,7 +20,7 @@ from torch import Tensor
 
 from mambair.findings.alike import likest
 from mambair.findings.drawing import bare, new_figure, spread
-from mambair.findings.finding import Finding, Line, NotApplicableError
+from mambair.findings.finding import Finding, FindingError, Line, NotApplicableError
 from mambair.findings.recording import RecordedScan
 from mambair.findings.recurrence import Recurrence, recurrence_of
 from mambair.findings.subject import Subject
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLUMNS = 6  # blocks in the drawing
-_ROWS = 2  # pixels in the drawing
 _SALIENT = 3  # pixels chosen when none is named
 _LIKE = 0.01  # share of the picture that counts as looking like a pixel
 _BRIGHT = 99.5  # percentile of a map that is drawn in the brightest color
@@ -92,7 +91,7 @@ class AttentiveMap(Finding):
         return [{key: getattr(each, key) for key in keys} for each in self.maps]
 
     def draw(self) -> Figure:
-        pixels = list(dict.fromkeys((each.x, each.y) for each in self.maps))[:_ROWS]
+        pixels = list(dict.fromkeys((each.x, each.y) for each in self.maps))
         blocks = sorted({each.block for each in self.maps})
         shown = [block for _, block in spread(blocks, _COLUMNS)]
         by_key = {(each.x, each.y, each.block): each for each in self.maps}
@@ -140,12 +139,17 @@ def attentive_map(
 
     Raises:
         NotApplicableError: the network has no prompts.
-        FindingError: a pixel is not in the part that is looked at; names it.
+        FindingError: a pixel is not in the part that is looked at; names it. Or there is none.
     """
     scans = [scan for scan in subject.scans if scan.prompt is not None]
     if not scans:
         raise NotApplicableError(f"{type(subject.net).__name__} has no prompts")
-    queries = _salient(subject) if pixels is None else [subject.locate(*each) for each in pixels]
+    if pixels is None:
+        queries = _salient(subject)
+    else:
+        queries = list(dict.fromkeys(subject.locate(*each) for each in pixels))
+    if not queries:
+        raise FindingError("an attentive map needs a pixel at least")
     maps: list[QueryMap] = []
     for number, scan in enumerate(scans, start=1):
         recurrence = recurrence_of(scan)

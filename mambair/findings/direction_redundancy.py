@@ -90,6 +90,7 @@ class DirectionRedundancy(Finding):
             "cka_of_states": "CKA, without D·u",
         }
         figure = new_figure(2.2 * len(shown) + 1.2, 8.6)
+        figure.set_layout_engine("compressed")  # leaves room for the names of the directions
         axes = figure.subplots(len(rows), len(shown), squeeze=False)
         for row, (measure, title) in enumerate(rows.items()):
             for column, (number, block) in enumerate(shown):

@@ -101,26 +101,28 @@ class Recurrence:
             rows.append(sums * self.delta[part])
         return torch.cat(rows)
 
-    def matrices(self, *queries: Tensor) -> list[Tensor]:
+    def matrices(self, *queries: Tensor, channels: slice = slice(None)) -> list[Tensor]:
         """M, the lower triangular masked product of C, decays and B; linear in C.
 
         Args:
             queries: what stands for C, ``(L, N)`` each: ``C``, ``prompt``, or their sum.
+            channels: those whose matrices are wanted, E of them.
 
         Returns:
             ``(E, L, L)`` each; their memory grows with the square of L.
         """
-        length, channels = self.u.shape
+        length = len(self.u)
+        steps, A = self.steps.T[channels], self.A[channels]
         # (E, i, j); the mask comes before the exponential, which would overflow above the diagonal
-        between = self.steps.T[:, :, None] - self.steps.T[:, None, :]
+        between = steps[:, :, None] - steps[:, None, :]
         later = torch.ones(length, length, dtype=torch.bool, device=self.u.device).triu(1)
         between = between.masked_fill(later, torch.inf)
-        results = [self.u.new_zeros(channels, length, length) for _ in queries]
-        for n in range(self.A.shape[1]):
-            answers = torch.exp(between * self.A[:, n, None, None]) * self.B[:, n]
+        results = [self.u.new_zeros(len(steps), length, length) for _ in queries]
+        for n in range(A.shape[1]):
+            answers = torch.exp(between * A[:, n, None, None]) * self.B[:, n]
             for query, result in zip(queries, results, strict=True):
                 result.addcmul_(query[:, n, None], answers)
-        return [result * self.delta.T[:, None, :] for result in results]
+        return [result.mul_(self.delta.T[channels, None, :]) for result in results]
 
     def jacobian_norms(self, i: int, places: Tensor) -> Tensor:
         r"""The exact influence of tokens before i: :math:`\|\partial y_i/\partial u_j\|_F`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from functools import cached_property
 
 import cv2
@@ -105,9 +106,10 @@ class Subject:
 
         Raises:
             FindingError: the pixel is not in the part; names it.
+            TypeError: a coordinate is not a whole number.
         """
         height, width = self.size
-        left, top = x - self.left, y - self.top
+        left, top = operator.index(x) - self.left, operator.index(y) - self.top
         if not (0 <= left < width and 0 <= top < height):
             raise FindingError(
                 f"pixel {x},{y} is outside the part of the picture that is looked at: columns "

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mambair.errors import is_out_of_memory
 from mambair.imaging.comparison import comparison, y_psnr
 from mambair.imaging.errors import PictureError
 from mambair.imaging.picture_file import read_picture_file, write_picture_file
@@ -92,7 +93,7 @@ def _restore_frames(
         except PictureError as error:
             raise PictureError(f"{source}: {error}") from error
         except RuntimeError as error:
-            if "out of memory" not in str(error) and "can't allocate memory" not in str(error):
+            if not is_out_of_memory(error):
                 raise
             raise PictureError(f"{source}: not enough memory; try a smaller --tile") from error
     return restored

@@ -7,6 +7,7 @@ and Roth, CVPR 2017).
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -110,7 +111,8 @@ class DndSubmission:
     """``0001_01.mat``, … for every box, and ``bundled/0001.mat``, … for every photograph.
 
     The file of a box has ``Idenoised_crop``, single ``(H, W, 3)`` RGB. A bundle has ``Idenoised``,
-    a cell row of them, ``israw``, false, and ``eval_version``.
+    a cell row of them, ``israw``, false, and ``eval_version``. The folder of the bundles has its
+    name when all are in it, and is ``bundled.part`` before.
 
     Args:
         folder: where the files are written.
@@ -136,15 +138,22 @@ class DndSubmission:
             for number in range(len(crops)):
                 cell[number] = crops[number]
             bundle = {"Idenoised": cell, "israw": False, "eval_version": _VERSION}
-            write_mat(self.folder / "bundled" / f"{box.picture + 1:04d}.mat", bundle)
+            write_mat(self._unfinished / f"{box.picture + 1:04d}.mat", bundle)
             # Only one photograph is kept: all of them would be 3 GB.
             del self._waiting[box.picture], self._counts[box.picture]
 
     def close(self) -> Path:
-        """Returns the folder of the bundles."""
+        """Returns the folder of the bundles, which is complete."""
         if self._counts:
             missing = ", ".join(f"{each + 1:04d}" for each in self._counts)
             raise PictureError(
                 f"{self.folder}: results of these photographs are missing: {missing}"
             )
-        return self.folder / "bundled"
+        bundled = self.folder / "bundled"
+        if bundled.exists():
+            shutil.rmtree(bundled)
+        return self._unfinished.rename(bundled)
+
+    @property
+    def _unfinished(self) -> Path:
+        return self.folder / "bundled.part"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import shutil
 from pathlib import Path
 
 import cv2
@@ -71,7 +73,7 @@ def test_a_whole_family(folder):
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     names = {path.name for path in Path("out").iterdir()}
-    expected = {"receptive_field"}
+    expected = {"two_one_swin_2_pictures_receptive_field"}
     for photo in ("coffee", "chelsea"):
         expected |= {
             f"two_{photo}_semantic_neighbors",
@@ -82,7 +84,7 @@ def test_a_whole_family(folder):
     assert "semantic_neighbors: not shown: MambaIR does not route its tokens" in result.output
     assert "not shown: SwinIR has no block with a selective scan" in result.output
     assert "two_coffee: 16×16 of 40×33 pixels, from column 12, row 8" in result.output
-    with Path("out/receptive_field.csv").open() as file:
+    with Path("out/two_one_swin_2_pictures_receptive_field.csv").open() as file:
         assert {line["network"] for line in csv.DictReader(file)} == {"two", "one", "swin"}
     with Path("out/two_coffee_attentive_map.csv").open() as file:
         assert [(line["x"], line["y"]) for line in csv.DictReader(file)] == [("20", "16")]
@@ -97,6 +99,50 @@ def test_routing(folder):
     assert Path("sampled", table).read_text() != Path("argmax", table).read_text()
     refused = explain(*arguments[:-1], "one.pth", "--routing", "argmax")
     assert "--routing is left out: one, a MambaIR, has none" in refused.output
+
+
+def test_what_is_replaced_is_said(folder):
+    arguments = ("-w", "two.pth", "--side", 16, "--finding", "semantic_neighbors")
+    for replaced in (False, True):
+        result = explain("photos/coffee.png", *arguments)
+        assert result.exit_code == 0, result.output
+        assert ("(replaced)" in result.output) is replaced
+    field = ("-w", "two.pth", "--finding", "receptive_field")
+    for name in ("coffee", "chelsea"):
+        assert "(replaced)" not in explain(f"photos/{name}.png", *field).output
+        assert Path(f"findings/two_{name}_receptive_field.png").exists()
+
+
+def test_names_of_files_do_not_meet(folder):
+    os.replace("photos/coffee.png", "photos/x_coffee.png")
+    os.replace("photos/chelsea.png", "photos/coffee.png")
+    shutil.copy("two.pth", "two_x.pth")
+    result = explain("photos", "-w", "two.pth", "-w", "two_x.pth", "--field-side", 16)
+    assert result.exit_code == 2
+    assert "two pairs of weights and picture would be named two_x_coffee" in result.output
+    assert not Path("findings").exists()
+
+
+def test_nothing_to_show(folder):
+    result = explain("photos", "-w", "two.pth", "--finding", "direction_redundancy")
+    assert result.exit_code == 1
+    assert "direction_redundancy: not shown: MambaIRv2Light scans in one" in result.output
+    assert "none of the findings that were asked for could be shown" in result.output
+
+
+@pytest.mark.parametrize(
+    ("finding", "option"), [("decay", "--side"), ("receptive_field", "--field-side")]
+)
+def test_too_little_memory(finding, option, folder, monkeypatch):
+    def measure(*_):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] . can't allocate memory")
+
+    monkeypatch.setattr(findings, finding, measure)
+    if finding in findings.OF_ONE_PICTURE:
+        monkeypatch.setitem(findings.OF_ONE_PICTURE, finding, measure)
+    result = explain("photos/coffee.png", "-w", "two.pth", "--finding", finding)
+    assert result.exit_code == 1
+    assert f"not enough memory; try a smaller {option}" in result.output
 
 
 def test_receptive_fields_of_small_pictures(folder):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import copy
 import logging
+import multiprocessing
 import os
 import signal
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -134,8 +137,12 @@ def test_how_often_one_validates_does_not_change_the_training(pairs: Path) -> No
     assert often.figures[4] == never.figures[4]
 
 
+@pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_a_signal_saves(name: str, pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_saves(
+    name: str, workers: int, pairs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To all processes of the group, as ``timeout``, systemd and schedulers send it."""
     if not hasattr(signal, name):
         pytest.skip("this system has no such signal")
     whole, parts = (Runs(folder_for(pairs, each)) for each in ("whole", "parts"))
@@ -145,14 +152,20 @@ def test_a_signal_saves(name: str, pairs: Path, monkeypatch: pytest.MonkeyPatch)
     def optimize_parameters(self: Any, current_iter: int) -> None:
         step(self, current_iter)
         if current_iter == 5:
-            os.kill(os.getpid(), getattr(signal, name))
+            group = multiprocessing.active_children()
+            assert len(group) == workers
+            # By another process: torch's workers obey their parent.
+            processes = map(str, (os.getpid(), *(each.pid for each in group)))
+            subprocess.run(["kill", f"-{name.removeprefix('SIG')}", *processes], check=True)
+            time.sleep(0.2)  # until all have noticed
 
+    options = contents(datasets__train__num_worker_per_gpu=workers)
     with monkeypatch.context() as patch:
         patch.setattr(RestorationModel, "optimize_parameters", optimize_parameters)
         with pytest.raises(TrainingInterrupted, match=r"saved iteration 5\. .*--auto_resume"):
-            parts.train(contents())
+            parts.train(options)
     assert (parts.own / "training_states" / "5.state").exists()
-    parts.train(contents(), resume=True)
+    parts.train(options, resume=True)
     assert differences(whole.end(), parts.end()) == []
 
 

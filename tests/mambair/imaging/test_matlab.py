@@ -87,8 +87,11 @@ def test_what_dnd_is_sent(tmp_path: Path) -> None:
         submission.add(index, results[index])
     with pytest.raises(PictureError, match=r"out: results of these photographs are missing: 0002"):
         submission.close()
+    assert not (tmp_path / "out" / "bundled").exists()
     submission.add(3, results[3])
     bundled = submission.close()
+    assert bundled == tmp_path / "out" / "bundled"
+    assert not (tmp_path / "out" / "bundled.part").exists()
     assert sorted(path.name for path in bundled.iterdir()) == ["0001.mat", "0002.mat"]
     bundle = scipy.io.loadmat(bundled / "0002.mat")
     assert bundle["Idenoised"].shape == (1, 3)
