@@ -64,8 +64,9 @@ class AttentionMatrix(Finding):
         deviation = max(block.deviation for block in self.blocks)
         later = sum(block.unscanned for block in self.blocks) / len(self.blocks)
         text = (
-            f"recurrence and masked product agree to {deviation:.1e}; {later:.0%} of the weight "
-            "goes to pixels that a single scan in raster order would not have reached"
+            f"recurrence and masked product of {len(self.blocks[0].weights)} tokens agree to "
+            f"{deviation:.1e}; {later:.0%} of the weight goes to pixels that a "
+            "single scan in raster order would not have reached"
         )
         shares = [block.prompt_share for block in self.blocks if block.of_prompt is not None]
         if shares:
