@@ -22,11 +22,19 @@ class CheckpointError(UserError, RuntimeError):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory does not suffice: Python's, or torch's on any device."""
+    """Whether an error says that memory does not suffice: Python's, or torch's on any device.
+
+    Examples:
+        >>> is_out_of_memory(MemoryError())
+        True
+        >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: not enough memory"))  # on Windows
+        True
+        >>> is_out_of_memory(RuntimeError("a mask in memory has another shape"))
+        False
+    """
     text = str(error)
-    return (
-        isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
-    )
+    told = ("out of memory", "not enough memory", "can't allocate memory")
+    return isinstance(error, MemoryError) or any(each in text for each in told)
 
 
 def listed(names: Iterable[Any], shown: int = 4) -> str:

@@ -51,10 +51,8 @@ class Variant:
         """The deviations as entries of ``--force_yml``."""
         changes = list(_ROUTINGS[self.routing]) if self.routing else []
         if self.tile is not None:
-            changes += [
-                f"val:tile={self.tile}",
-                "val:tile_overlap=null",
-            ]  # the file's is of its own
+            # The file's overlap is that of its own tiles.
+            changes += [f"val:tile={self.tile}", "val:tile_overlap=null"]
         if self.self_ensemble:
             changes.append("val:self_ensemble=true")
         return changes
